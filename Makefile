@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything a person or CI runs. scripts/ci is the one gate behind test and
+# test-long; by hand, `go test ./...` is enough for a quick look.
+
+GO       ?= go
+FUZZTIME ?= 10s
+ROUNDS   ?= 20
+
+.PHONY: all build demo test test-long bench fuzz thrash lint fmt clean setup
+
+all: build
+
+# build makes bin/pathgate; the version comes from the VCS stamp.
+build:
+	$(GO) build -trimpath -o bin/pathgate ./cmd/pathgate
+
+# demo needs Go alone: no package of the distribution, no root.
+demo: build
+	./bin/pathgate demo
+
+# test: lint, unit, race and integration tests, at most 25 minutes.
+test:
+	scripts/ci test
+
+# test-long: fuzzing, repeated race runs, long integration tests, at most 45 minutes.
+test-long:
+	scripts/ci long
+
+# bench compares the gateway with qemu-nbd, nbdkit and the bare target.
+bench: build setup
+	scripts/bench
+
+# fuzz runs every fuzz target for FUZZTIME.
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+# thrash runs ROUNDS rounds of seeded random faults under the stamp checker.
+thrash: build setup
+	scripts/thrash $(ROUNDS)
+
+lint:
+	scripts/ci lint
+
+# fmt rewrites the files that lint would complain about.
+fmt:
+	scripts/lint fmt ./...
+
+# setup installs what the integration tests need (root; no-op when all is there).
+setup:
+	scripts/setup-tests
+
+clean:
+	rm -rf bin .cache
+	$(GO) clean -testcache
