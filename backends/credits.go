@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package backends
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Pool is what all connections of one flow may have outstanding together.
+// Safe for concurrent use. Make it with NewPool.
+type Pool struct {
+	commands atomic.Int64 // free
+	bytes    atomic.Int64 // free
+	waiting  atomic.Int32
+
+	mu      sync.Mutex
+	waiters []*Grant
+}
+
+// NewPool makes a pool of that many commands and payload bytes; both positive.
+func NewPool(commands int, bytes int64) *Pool {
+	p := &Pool{}
+	p.commands.Store(int64(commands))
+	p.bytes.Store(bytes)
+	return p
+}
+
+// Free tells what is left, for people; it may be old at once. It can be
+// negative by what connections with nothing outstanding took (see Take).
+func (p *Pool) Free() (commands int, bytes int64) {
+	return int(p.commands.Load()), p.bytes.Load()
+}
+
+func (p *Pool) take(n int64) bool {
+	if p.commands.Add(-1) >= 0 {
+		if p.bytes.Add(-n) >= 0 {
+			return true
+		}
+		p.bytes.Add(n)
+	}
+	p.commands.Add(1)
+	return false
+}
+
+func (p *Pool) force(n int64) {
+	p.commands.Add(-1)
+	p.bytes.Add(-n)
+}
+
+func (p *Pool) give(n int64) {
+	p.bytes.Add(n)
+	p.commands.Add(1)
+	if p.waiting.Load() > 0 {
+		p.wake()
+	}
+}
+
+// wake lets the connection that has waited longest try again.
+func (p *Pool) wake() {
+	p.mu.Lock()
+	if len(p.waiters) > 0 {
+		g := p.waiters[0]
+		p.waiters = append(p.waiters[:0], p.waiters[1:]...)
+		p.waiting.Store(int32(len(p.waiters)))
+		select {
+		case g.ready <- struct{}{}:
+		default:
+		}
+	}
+	p.mu.Unlock()
+}
+
+func (p *Pool) enlist(g *Grant) {
+	p.mu.Lock()
+	for _, w := range p.waiters {
+		if w == g {
+			p.mu.Unlock()
+			return
+		}
+	}
+	p.waiters = append(p.waiters, g)
+	p.waiting.Store(int32(len(p.waiters)))
+	p.mu.Unlock()
+}
+
+func (p *Pool) leave(g *Grant) {
+	p.mu.Lock()
+	for i, w := range p.waiters {
+		if w == g {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			break
+		}
+	}
+	p.waiting.Store(int32(len(p.waiters)))
+	p.mu.Unlock()
+}
+
+// Grant is the credits of one connection. Take belongs to the connection's
+// reading goroutine; Give is called from any.
+type Grant struct {
+	pools   []*Pool
+	maxCmds int64
+	ready   chan struct{}
+	held    atomic.Int64 // commands outstanding
+	heldB   atomic.Int64 // bytes outstanding
+	waits   atomic.Bool
+}
+
+// NewGrant makes the credits of one connection: at most commands outstanding by
+// itself, and what every pool has left.
+func NewGrant(commands int, pools ...*Pool) *Grant {
+	return &Grant{pools: pools, maxCmds: int64(commands), ready: make(chan struct{}, 1)}
+}
+
+// Commands gives the most that this connection may have outstanding.
+func (g *Grant) Commands() int { return int(g.maxCmds) }
+
+// Take takes the credit for one command with n payload bytes, if there is any.
+// A connection that has nothing outstanding always gets it, so that none
+// starves and one request may be larger than a pool.
+func (g *Grant) Take(n int64) bool {
+	if g.held.Load() == 0 {
+		for _, p := range g.pools {
+			p.force(n)
+		}
+		g.held.Add(1)
+		g.heldB.Add(n)
+		return true
+	}
+	if g.held.Load() >= g.maxCmds {
+		return false
+	}
+	for i, p := range g.pools {
+		if !p.take(n) {
+			for _, q := range g.pools[:i] {
+				q.give(n)
+			}
+			return false
+		}
+	}
+	g.held.Add(1)
+	g.heldB.Add(n)
+	return true
+}
+
+// Wait takes the credit as Take does, waiting for it; false when stop is closed
+// first. The caller has to have run its batch, or the completions that it waits
+// for may be in it.
+func (g *Grant) Wait(n int64, stop <-chan struct{}) bool {
+	defer func() {
+		g.waits.Store(false)
+		for _, p := range g.pools {
+			p.leave(g)
+		}
+	}()
+	for {
+		g.waits.Store(true)
+		for _, p := range g.pools {
+			p.enlist(g)
+		}
+		if g.Take(n) {
+			return true
+		}
+		select {
+		case <-g.ready:
+		case <-stop:
+			return false
+		}
+	}
+}
+
+// Give returns the credit of one command with n payload bytes.
+func (g *Grant) Give(n int64) {
+	g.heldB.Add(-n)
+	g.held.Add(-1)
+	for _, p := range g.pools {
+		p.give(n)
+	}
+	if g.waits.Load() {
+		select {
+		case g.ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Outstanding tells what the connection holds.
+func (g *Grant) Outstanding() (commands int, bytes int64) {
+	return int(g.held.Load()), g.heldB.Load()
+}

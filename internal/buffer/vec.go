@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buffer
+
+// Slice is a run of bytes inside a segment. Seg nil means memory that needs no
+// holder, such as constant bytes; it must never change.
+type Slice struct {
+	B   []byte
+	Seg *Segment
+}
+
+// Vec is a payload: the slices in order. The zero Vec is an empty payload.
+// Each slice of it that has a segment counts as one holder of that segment.
+// Not safe for concurrent change. A Vec that is re-used keeps its capacity, so
+// that a pooled owner allocates nothing in the long run.
+type Vec []Slice
+
+// Len gives the number of bytes.
+func (v Vec) Len() int {
+	n := 0
+	for i := range v {
+		n += len(v[i].B)
+	}
+	return n
+}
+
+// Retain adds a holder to every segment of v.
+func (v Vec) Retain() {
+	for i := range v {
+		if v[i].Seg != nil {
+			v[i].Seg.Retain()
+		}
+	}
+}
+
+// Release takes a holder from every segment of v and empties v. The slots are
+// cleared, so that a kept capacity holds no memory alive.
+func (v *Vec) Release() {
+	for i := range *v {
+		s := &(*v)[i]
+		if s.Seg != nil {
+			s.Seg.Release()
+		}
+		*s = Slice{}
+	}
+	*v = (*v)[:0]
+}
+
+// Append takes s: the hold that the caller had passes to v.
+func (v *Vec) Append(s Slice) { *v = append(*v, s) }
+
+// AppendVec borrows w and adds its slices to v, each with a holder of its own.
+func (v *Vec) AppendVec(w Vec) {
+	w.Retain()
+	*v = append(*v, w...)
+}
+
+// AppendRange borrows w and adds its bytes [off, off+n) to v, with holders of
+// their own. It panics when w is shorter than off+n.
+func (v *Vec) AppendRange(w Vec, off, n int) {
+	for i := range w {
+		if n == 0 {
+			return
+		}
+		b := w[i].B
+		if off >= len(b) {
+			off -= len(b)
+			continue
+		}
+		b = b[off:]
+		off = 0
+		if len(b) > n {
+			b = b[:n]
+		}
+		n -= len(b)
+		if w[i].Seg != nil {
+			w[i].Seg.Retain()
+		}
+		*v = append(*v, Slice{B: b[:len(b):len(b)], Seg: w[i].Seg})
+	}
+	if n != 0 {
+		panic("buffer: AppendRange beyond the end of the vector")
+	}
+}
+
+// Move takes all slices of w to the end of v and leaves w empty.
+func (v *Vec) Move(w *Vec) {
+	*v = append(*v, *w...)
+	clear(*w)
+	*w = (*w)[:0]
+}
+
+// CopyTo copies the bytes of v to p and gives the number copied, the lesser of
+// both lengths.
+func (v Vec) CopyTo(p []byte) int {
+	n := 0
+	for i := range v {
+		c := copy(p[n:], v[i].B)
+		n += c
+		if c < len(v[i].B) {
+			break
+		}
+	}
+	return n
+}
+
+// AppendBytes appends a copy of p in a segment of its own.
+func (v *Vec) AppendBytes(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	s := Get(len(p))
+	copy(s.b, p)
+	v.Append(s.Slice(0, len(p)))
+}
+
+// Bytes gives back the payload as one run of bytes: the memory of v itself
+// when it is one slice, a copy otherwise.
+func (v Vec) Bytes() []byte {
+	if len(v) == 1 {
+		return v[0].B
+	}
+	p := make([]byte, v.Len())
+	v.CopyTo(p)
+	return p
+}
+
+// zeros is the memory of Zeros. It is never written.
+var zeros [64 << 10]byte
+
+// AppendZeros appends n zero bytes without using any memory of the pools.
+func (v *Vec) AppendZeros(n int) {
+	for n > 0 {
+		k := min(n, len(zeros))
+		*v = append(*v, Slice{B: zeros[:k:k]})
+		n -= k
+	}
+}

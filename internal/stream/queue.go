@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"pathgate/internal/buffer"
+)
+
+const (
+	// maxVector is the most slices that one vector write takes. A longer list
+	// gains nothing: the copy into the kernel outweighs the call.
+	maxVector = 64
+	// headerChunk is the memory in which headers are collected, in bytes.
+	headerChunk = 4096
+	// joinBytes is the most that writeConn puts into one Write: a TLS record.
+	joinBytes = 16 << 10
+)
+
+// ErrClosed is what Append returns on a queue that was closed.
+var ErrClosed = errors.New("send queue is closed")
+
+// NoTag marks messages that Remove never takes.
+const NoTag uint64 = 0
+
+// Queue is the send side of one connection. Make it with [NewQueue].
+//
+// Invariant: at most one goroutine writes to the connection at a time; it is
+// the one that set writing.
+type Queue struct {
+	conn  net.Conn
+	raw   syscall.RawConn // nil: no raw descriptor, the writer goroutine does all
+	fail  func(error)
+	try   func(fd uintptr) bool // one attempt, never waits
+	wait  func(fd uintptr) bool // asks the netpoller to call again
+	ended sync.WaitGroup        // the writer goroutine
+
+	sent    atomic.Uint64 // position of the first byte that has not left
+	pending atomic.Int64  // bytes appended and not sent
+
+	mu      sync.Mutex
+	ents    []entry
+	head    int // first entry that is not completely sent
+	inWrite int // entries, from head on, that a write is looking at now
+	end     uint64
+	hdr     *buffer.Segment
+	hdrUsed int
+	writing bool
+	idle    sync.Cond // writing became false
+	err     error
+
+	// Owned by the goroutine that has set writing.
+	vec    [maxVector][]byte
+	iov    [maxVector]syscall.Iovec
+	niov   int
+	wrote  int
+	werrno syscall.Errno
+}
+
+// entry is a run of bytes of one message. start is the position of b[0].
+type entry struct {
+	b     []byte
+	seg   *buffer.Segment
+	start uint64
+	tag   uint64
+	hend  int  // where b ends in seg, for header memory
+	first bool // b[0] is the first byte of its message
+}
+
+// Message is what Append adds: Header (copied), Data (borrowed; the queue
+// takes holds of its own), Trailer (copied; padding and digests). Tag names it
+// for Remove; NoTag if it is never to be removed.
+type Message struct {
+	Header  []byte
+	Data    buffer.Vec
+	Trailer []byte
+	Tag     uint64
+}
+
+// NewQueue makes the send queue of conn. fail is called at most once, on an
+// unspecified goroutine and without a lock, when writing has failed; it must
+// not call Close itself, which waits for the writer. NewQueue does not take
+// conn: the caller closes it, before Close.
+func NewQueue(conn net.Conn, fail func(error)) *Queue {
+	q := &Queue{conn: conn, fail: fail}
+	q.idle.L = &q.mu
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			q.raw = raw
+		}
+	}
+	q.try = func(fd uintptr) bool {
+		q.writev(fd)
+		return true
+	}
+	q.wait = func(fd uintptr) bool {
+		q.writev(fd)
+		return q.werrno != syscall.EAGAIN
+	}
+	return q
+}
+
+// Append adds a message and gives back the position of its first byte. It
+// sends nothing: the caller calls Flush when it has appended all that it has.
+// Append never blocks. Error ErrClosed, or the error that writing met.
+func (q *Queue) Append(m *Message) (start uint64, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.end, q.err
+	}
+	start = q.end
+	first := true
+	q.addCopyLocked(m.Header, m.Tag, &first)
+	for i := range m.Data {
+		s := &m.Data[i]
+		if len(s.B) == 0 {
+			continue
+		}
+		if s.Seg != nil {
+			s.Seg.Retain()
+		}
+		q.addLocked(entry{b: s.B, seg: s.Seg, tag: m.Tag, first: first})
+		first = false
+	}
+	q.addCopyLocked(m.Trailer, m.Tag, &first)
+	return start, nil
+}
+
+func (q *Queue) addLocked(e entry) {
+	e.start = q.end
+	q.end += uint64(len(e.b))
+	q.pending.Add(int64(len(e.b)))
+	q.ents = append(q.ents, e)
+}
+
+// addCopyLocked adds a copy of p in the header memory of q. Headers that
+// follow each other without a payload between them become one entry when they
+// are of untagged messages, so that one iovec carries them all.
+func (q *Queue) addCopyLocked(p []byte, tag uint64, first *bool) {
+	if len(p) == 0 {
+		return
+	}
+	if q.hdr == nil || q.hdr.Cap()-q.hdrUsed < len(p) {
+		if q.hdr != nil {
+			q.hdr.Release()
+		}
+		q.hdr, q.hdrUsed = buffer.Get(max(headerChunk, len(p))), 0
+	}
+	from := q.hdrUsed
+	q.hdrUsed += copy(q.hdr.Bytes()[from:], p)
+	if n := len(q.ents); tag == NoTag && n > q.head+q.inWrite {
+		if last := &q.ents[n-1]; last.tag == NoTag && last.seg == q.hdr && last.hend == from {
+			last.b = q.hdr.Bytes()[from-len(last.b) : q.hdrUsed : q.hdrUsed]
+			last.hend = q.hdrUsed
+			q.end += uint64(len(p))
+			q.pending.Add(int64(len(p)))
+			*first = false
+			return
+		}
+	}
+	q.hdr.Retain()
+	q.addLocked(entry{b: q.hdr.Bytes()[from:q.hdrUsed:q.hdrUsed], seg: q.hdr, tag: tag, hend: q.hdrUsed, first: *first})
+	*first = false
+}
+
+// Sent gives the position of the first byte that was not handed to the kernel.
+// A message that starts at or behind it has sent nothing. After Close it no
+// longer moves.
+func (q *Queue) Sent() uint64 { return q.sent.Load() }
+
+// Pending gives the number of bytes that wait to be sent.
+func (q *Queue) Pending() int64 { return q.pending.Load() }
+
+// Remove takes out every message tagged tag of which no byte has been handed
+// to the kernel and tells how many messages stayed because theirs had begun.
+// Positions of other messages do not change.
+func (q *Queue) Remove(tag uint64) (stayed int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	keep := q.head
+	begun := false // the message that the last entry belongs to stays
+	for i := q.head; i < len(q.ents); i++ {
+		e := q.ents[i]
+		inWrite := i < q.head+q.inWrite
+		switch {
+		case e.tag != tag:
+			begun = false
+		case inWrite || !e.first && (begun || i == q.head):
+			if e.first || i == q.head {
+				stayed++
+			}
+			begun = true
+		default:
+			begun = false
+			q.pending.Add(-int64(len(e.b)))
+			if e.seg != nil {
+				e.seg.Release()
+			}
+			continue
+		}
+		q.ents[keep] = e
+		keep++
+	}
+	clear(q.ents[keep:])
+	q.ents = q.ents[:keep]
+	return stayed
+}
+
+// Flush hands what is queued to the kernel. It never waits: what the kernel
+// does not take is left to the queue's writer goroutine.
+func (q *Queue) Flush() {
+	q.mu.Lock()
+	if q.writing || q.head == len(q.ents) || q.err != nil {
+		// Whoever is writing looks again before it stops.
+		q.mu.Unlock()
+		return
+	}
+	q.writing = true
+	for q.raw != nil {
+		q.gatherLocked()
+		q.mu.Unlock()
+		err := q.raw.Write(q.try)
+		q.mu.Lock()
+		if q.wrote == 0 && (err != nil || q.werrno != syscall.EAGAIN) {
+			q.failLocked(q.writeError(err))
+			return
+		}
+		q.advanceLocked()
+		if q.doneLocked() {
+			return
+		}
+		if q.werrno == syscall.EAGAIN {
+			break
+		}
+	}
+	q.ended.Go(q.writer)
+	q.mu.Unlock()
+}
+
+// doneLocked ends a turn of writing if nothing is left; it then has unlocked q.
+func (q *Queue) doneLocked() bool {
+	if q.head < len(q.ents) && q.err == nil {
+		return false
+	}
+	if q.head == len(q.ents) {
+		q.ents, q.head = q.ents[:0], 0
+	}
+	q.endTurnLocked()
+	q.mu.Unlock()
+	return true
+}
+
+func (q *Queue) endTurnLocked() {
+	q.writing, q.inWrite = false, 0
+	q.idle.Broadcast()
+}
+
+// writer finishes what Flush could not, and ends.
+func (q *Queue) writer() {
+	for {
+		q.mu.Lock()
+		if q.doneLocked() {
+			return
+		}
+		q.gatherLocked()
+		q.mu.Unlock()
+		var err error
+		if q.raw != nil {
+			err = q.raw.Write(q.wait)
+		} else {
+			err = q.writeConn()
+		}
+		q.mu.Lock()
+		q.advanceLocked()
+		if err != nil || q.wrote == 0 {
+			q.failLocked(q.writeError(err))
+			return
+		}
+		q.mu.Unlock()
+	}
+}
+
+// gatherLocked fills the vector with the first entries.
+func (q *Queue) gatherLocked() {
+	n := 0
+	for i := q.head; i < len(q.ents) && n < maxVector; i++ {
+		q.vec[n] = q.ents[i].b
+		n++
+	}
+	q.niov, q.inWrite = n, n
+	q.wrote, q.werrno = 0, 0
+}
+
+// writev tries once to write the vector to fd.
+func (q *Queue) writev(fd uintptr) {
+	for i, b := range q.vec[:q.niov] {
+		q.iov[i].Base = &b[0]
+		q.iov[i].SetLen(len(b))
+	}
+	for {
+		n, _, errno := syscall.Syscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&q.iov[0])), uintptr(q.niov))
+		if errno == syscall.EINTR {
+			continue
+		}
+		q.werrno = errno
+		if errno == 0 {
+			q.wrote = int(n)
+		}
+		return
+	}
+}
+
+// writeConn writes the vector to a connection that has no descriptor. Small
+// slices are put together, since each Write may be a TLS record.
+func (q *Queue) writeConn() error {
+	if q.niov == 1 {
+		n, err := q.conn.Write(q.vec[0])
+		q.wrote = n
+		return err
+	}
+	s := buffer.Get(joinBytes)
+	defer s.Release()
+	n := 0
+	for _, b := range q.vec[:q.niov] {
+		if n > 0 && n+len(b) > joinBytes {
+			break
+		}
+		if len(b) > joinBytes {
+			k, err := q.conn.Write(b)
+			q.wrote = k
+			return err
+		}
+		n += copy(s.Bytes()[n:], b)
+	}
+	k, err := q.conn.Write(s.Bytes()[:n])
+	q.wrote = k
+	return err
+}
+
+// advanceLocked gives back what was written.
+func (q *Queue) advanceLocked() {
+	n := q.wrote
+	q.inWrite = 0
+	q.pending.Add(-int64(n))
+	for n > 0 {
+		e := &q.ents[q.head]
+		if n < len(e.b) {
+			e.b = e.b[n:]
+			e.start += uint64(n)
+			e.first = false
+			q.sent.Store(e.start)
+			return
+		}
+		n -= len(e.b)
+		q.sent.Store(e.start + uint64(len(e.b)))
+		if e.seg != nil {
+			e.seg.Release()
+		}
+		*e = entry{}
+		q.head++
+	}
+	if q.head > 256 && q.head*2 > len(q.ents) {
+		m := copy(q.ents, q.ents[q.head:])
+		clear(q.ents[m:])
+		q.ents, q.head = q.ents[:m], 0
+	}
+}
+
+func (q *Queue) writeError(err error) error {
+	if err != nil {
+		return err
+	}
+	if q.werrno != 0 {
+		return q.werrno
+	}
+	return errors.New("connection takes no bytes")
+}
+
+// failLocked ends the writing side. It unlocks q and reports err once.
+func (q *Queue) failLocked(err error) {
+	q.endTurnLocked()
+	report := q.err == nil
+	if report {
+		q.err = err
+	}
+	q.mu.Unlock()
+	if report && q.fail != nil {
+		q.fail(err)
+	}
+}
+
+// Close ends the queue: it waits until nobody writes any more and then gives
+// back every payload. The caller closes the connection first, or a writer that
+// waits for a silent peer keeps Close waiting. Twice is safe. Unsent messages
+// are dropped: Sent tells which.
+func (q *Queue) Close() {
+	q.mu.Lock()
+	if q.err == nil {
+		q.err = ErrClosed
+	}
+	for q.writing {
+		q.idle.Wait()
+	}
+	for i := q.head; i < len(q.ents); i++ {
+		if s := q.ents[i].seg; s != nil {
+			s.Release()
+		}
+	}
+	q.ents, q.head = nil, 0
+	q.pending.Store(0)
+	clear(q.vec[:])
+	if q.hdr != nil {
+		q.hdr.Release()
+		q.hdr = nil
+	}
+	q.mu.Unlock()
+	q.ended.Wait()
+}
