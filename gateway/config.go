@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one gateway's declaration, read by Load or Parse, which leave no field
+// without its default and return nothing but a valid Config. It is not changed
+// after that; several goroutines may read it. What changes at run time (disabled
+// paths, aliases, bindings) is in the Store.
+type Config struct {
+	// State is the absolute directory of the store; made with mode 0700 when it is
+	// missing. Default /var/lib/pathgate, or the XDG state directory when not root.
+	// Two gateways on one directory: the second is refused.
+	State string
+	// Control is where the control API listens, always a unix socket. Default
+	// /run/pathgate/control.sock, or in XDG_RUNTIME_DIR when not root.
+	Control ListenAddr
+	// Initiator is our iSCSI initiator name (iqn., eui. or naa.), at most 223 bytes.
+	// Default: made from the host name. Two gateways with one name take each other's
+	// sessions and reservations down.
+	Initiator string
+	// Adapters are the initiator-side ports, in the order of the file; at least one
+	// when there are targets. Names are unique.
+	Adapters []AdapterConfig
+	// Targets are the portals that sessions go to. May be empty when all disks are files.
+	Targets []TargetConfig
+	// LUNs are rules per identity; the first that matches wins. Use LUNRuleFor.
+	LUNs []LUNRule
+	// VMs own the disks. May be empty: paths can then be looked at, nothing is served.
+	VMs []VMConfig
+	// NBD is the NBD server; without a listener none is started.
+	NBD NBDConfig
+	// Timeouts is the one table of timers.
+	Timeouts Timeouts
+
+	src source // file and positions, for faults found later (CheckExtents)
+}
+
+// AdapterConfig is one initiator-side port. Exactly one of Interface and Address is set.
+type AdapterConfig struct {
+	// Name is the first part of path names ("vmhba0"); a valid object name.
+	Name string
+	// Interface binds sockets to a network interface (SO_BINDTODEVICE), 1-15 bytes.
+	// Its link events fail the adapter's paths at once.
+	Interface string
+	// Address binds sockets to a source address. The zero Addr means none.
+	Address netip.Addr
+}
+
+// TargetConfig is a set of portals with common rules.
+type TargetConfig struct {
+	// Portals get sessions from every adapter; at least one, no two equal.
+	Portals []Portal
+	// Name limits the sessions to one target name. Empty: every name that
+	// SendTargets reports there.
+	Name string
+	// Discover adds portals that targets advertise, inside AllowedNetworks only.
+	Discover bool
+	// AllowedNetworks bounds where advertised portals and redirections may lead.
+	// Empty: the listed portals only. Needed with Discover.
+	AllowedNetworks []netip.Prefix
+	// CHAP is nil when the target is logged in to without authentication.
+	CHAP *CHAPConfig
+	// Adapters names the adapters to use, in file order. Never empty after Parse:
+	// all adapters by default.
+	Adapters []string
+	// HeaderDigest and DataDigest say what is offered at login.
+	HeaderDigest, DataDigest Digest
+	// LUNRange bounds REPORT LUNS answers and probing. Default 0-255.
+	LUNRange LUNRange
+}
+
+// CHAPConfig is the authentication of one target entry. The secrets are files.
+type CHAPConfig struct {
+	// User is our name towards the target; 1-255 bytes without control characters.
+	User string
+	// Secret is what we answer the target's challenge with.
+	Secret Secret
+	// MutualUser is the name the target must give; set exactly when MutualSecret is.
+	MutualUser string
+	// MutualSecret checks the target; its file differs from Secret's. Empty File:
+	// the target is not authenticated.
+	MutualSecret Secret
+}
+
+// LUNRange is an inclusive range of LUN numbers; 0 <= First <= Last <= 16383.
+type LUNRange struct{ First, Last uint16 }
+
+// LUNRule sets how devices are used. The zero value is not valid; LUNRuleFor gives
+// the default rule for a device that no rule matches.
+type LUNRule struct {
+	// ID is an identity, alias or canonical name, a prefix with a trailing "*", or "*".
+	ID string
+	// Selector picks the path inside the group in use. Default service-time.
+	Selector Selector
+	// AllPathsDown says what happens to requests while no path lives.
+	AllPathsDown AllPathsDown
+	// Cache says whether the LUN's write cache survives a target restart. Default
+	// volatile: evidence of a restart makes the next flush fail. A false
+	// "protected" loses acknowledged writes silently.
+	Cache CacheMode
+	// QuiesceTime is how long old sessions are left alone before a write that
+	// overlaps a ghost may pass when no fence is possible. 0: no such time, the
+	// write waits until fenced. Too short a time corrupts data. Default Timeouts.Quiesce.
+	QuiesceTime time.Duration
+}
+
+// VMConfig is one guest.
+type VMConfig struct {
+	// Name is the first part of export names; a valid object name, unique.
+	Name string
+	// Priority is 0-10, higher wins (the patent, par. 0105). Default 5.
+	Priority uint8
+	// GuestTimeout is after what time the guest's driver gives a request up.
+	// 0: never (virtio-blk, Linux virtio-scsi). Bounds queueing while all paths are down.
+	GuestTimeout time.Duration
+	// Disks is what the VM sees; at least one, names unique inside the VM.
+	Disks []DiskConfig
+}
+
+// DiskConfig is one virtual disk: either extents of LUNs, concatenated in order, or
+// one file. Extents of different disks never overlap, unless both are read-only.
+type DiskConfig struct {
+	// Name is the second part of the export name; a valid object name.
+	Name string
+	// Extents is empty for a file disk. A disk written with `lun:` has one.
+	Extents []ExtentConfig
+	// File is the absolute path of an image, block device or partition. Empty for LUNs.
+	File string
+	// Size of a file disk, a multiple of 512. 0: the file's or device's own size;
+	// otherwise a missing file is made with this size. Unused with extents.
+	Size Size
+	// ReadOnly refuses writes.
+	ReadOnly bool
+	// Open says what opening does while the LUN or file is not there. Default wait.
+	Open OpenMode
+}
+
+// ExtentConfig is a range of one LUN.
+type ExtentConfig struct {
+	// LUN is an identity, an alias or a canonical name such as "vmhba0:0:1".
+	LUN string
+	// Offset and Size are multiples of 512. Size 0: to the end of the LUN, as it was
+	// when the disk first came up; only for the last extent of a disk.
+	Offset, Size Size
+}
+
+// NBDConfig is the NBD server.
+type NBDConfig struct {
+	// Listen is empty when no NBD server is wanted.
+	Listen []ListenAddr
+	// OpenWait bounds how long opening a disk with Open=wait waits. Default 30 s,
+	// 1 s to 10 min. Clients give up by themselves, often earlier.
+	OpenWait time.Duration
+	// PlaintextRemote allows listeners that are not on loopback. NBD without TLS
+	// shows and lets change every byte on that network; false refuses them.
+	PlaintextRemote bool
+}
