@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"sync"
+
+	"pathgate/backends"
+)
+
+// Disk is a virtual disk: extents of LUNs, or of a local file, shown to a VM
+// as one plain disk (the patent, par. 0094). It implements backends.Device.
+//
+// A request is cut at the borders of extents and at the limits of the devices
+// below; the parts of one request go out together and their results are
+// joined. A Disk exists from the configuration on; it is available once every
+// extent's device has been found (Attach).
+type Disk struct {
+	vm, name string
+	readOnly bool
+	origin   *backends.Origin
+	watchers backends.Watchers
+
+	mu      sync.Mutex
+	pieces  []piece
+	info    backends.Info
+	why     string   // why it is not available
+	ops     opList   // outstanding operations
+	free    *op      // for re-use, linked by next
+	paced   int      // outstanding changes that are sent piece by piece
+	resets  []*reset // waiting for operations to end
+	closed  bool
+	drained *sync.Cond
+}
+
+// piece is one extent of the disk.
+type piece struct {
+	start  uint64  // in the disk
+	length uint64  // 0: the rest of the device, known once attached
+	off    uint64  // in the device
+	ref    string  // what the configuration calls the device
+	router *Router // nil until attached
+	flow   *Flow
+	stop   func() // ends watching the device
+}
+
+// PieceSpec is one extent of a disk as configured: Length bytes from Offset of
+// the device that the configuration calls Ref. Length 0 means all the rest.
+type PieceSpec struct {
+	Ref            string
+	Offset, Length uint64
+}
+
+// DiskSpec is what a disk is made from.
+type DiskSpec struct {
+	VM, Name string
+	Priority uint8
+	ReadOnly bool
+	Pieces   []PieceSpec
+}
+
+// NewDisk makes a disk that is not available yet.
+func NewDisk(s DiskSpec) *Disk {
+	d := &Disk{
+		vm: s.VM, name: s.Name, readOnly: s.ReadOnly,
+		origin: &backends.Origin{VM: s.VM, Disk: s.Name, Priority: s.Priority},
+		why:    "not attached yet",
+	}
+	d.drained = sync.NewCond(&d.mu)
+	for _, p := range s.Pieces {
+		d.pieces = append(d.pieces, piece{length: p.Length, off: p.Offset, ref: p.Ref})
+	}
+	d.info = backends.Info{LogicalBlock: 512, PhysicalBlock: 512, Identity: "pathgate." + d.FullName()}
+	return d
+}
+
+// FullName is the disk's name with its VM's, "vm1/root": the export name.
+func (d *Disk) FullName() string { return d.vm + "/" + d.name }
+
+// VM is the name of the VM that owns the disk.
+func (d *Disk) VM() string { return d.vm }
+
+// Refs gives the devices that the disk is made of, as configured, in order.
+func (d *Disk) Refs() []string {
+	var refs []string
+	for i := range d.pieces {
+		refs = append(refs, d.pieces[i].ref)
+	}
+	return refs
+}
+
+// Attach hands the disk the router of every piece called ref. When it was the
+// last one missing, the disk becomes available. A device that is too small, or
+// has a block size that the extent is not aligned to, is refused.
+func (d *Disk) Attach(ref string, rt *Router) error {
+	info := rt.Device().Info()
+	d.mu.Lock()
+	for i := range d.pieces {
+		p := &d.pieces[i]
+		if p.ref != ref || p.router != nil {
+			continue
+		}
+		length := p.length
+		if length == 0 && p.off < info.Size {
+			length = info.Size - p.off
+		}
+		var err error
+		switch block := uint64(info.LogicalBlock); {
+		case p.off+length > info.Size || length == 0:
+			err = fmt.Errorf("disk %s: bytes %d to %d of %s, which has only %d", d.FullName(), p.off, p.off+length, ref, info.Size)
+		case p.off%block != 0 || length%block != 0:
+			err = fmt.Errorf("disk %s: extent at %d of %d bytes is not in whole blocks of %s (%d bytes)", d.FullName(), p.off, length, ref, block)
+		}
+		if err != nil {
+			d.why = err.Error()
+			d.mu.Unlock()
+			return err
+		}
+		p.length = length
+		p.router, p.flow = rt, rt.Flow(d.vm)
+		p.stop = rt.Device().Watch(d.deviceChanged)
+	}
+	change := d.refreshLocked()
+	d.mu.Unlock()
+	d.watchers.Tell(change)
+	return nil
+}
+
+// deviceChanged takes over what has changed below.
+func (d *Disk) deviceChanged(backends.Change) {
+	d.mu.Lock()
+	change := d.refreshLocked()
+	d.mu.Unlock()
+	if change != 0 {
+		d.watchers.Tell(change)
+	}
+}
+
+// refreshLocked builds Info from those of the pieces and tells what differs.
+func (d *Disk) refreshLocked() backends.Change {
+	old := d.info
+	info := backends.Info{LogicalBlock: 512, PhysicalBlock: 512, Identity: old.Identity, Available: true}
+	caps := ^backends.Caps(0)
+	d.why = ""
+	for i := range d.pieces {
+		p := &d.pieces[i]
+		if p.router == nil {
+			info.Available = false
+			if d.why == "" {
+				d.why = fmt.Sprintf("%s has not been found", p.ref)
+			}
+			continue
+		}
+		dev := p.router.Device().Info()
+		if !dev.Available {
+			info.Available = false
+			d.why = fmt.Sprintf("%s is gone", p.ref)
+		}
+		p.start = info.Size
+		info.Size += p.length
+		info.LogicalBlock = max(info.LogicalBlock, dev.LogicalBlock)
+		info.PhysicalBlock = max(info.PhysicalBlock, dev.PhysicalBlock)
+		info.OptimalTransfer = max(info.OptimalTransfer, dev.OptimalTransfer)
+		info.WriteCache = max(info.WriteCache, dev.WriteCache)
+		caps &= dev.Caps | backends.ReadOnly | backends.Rotational
+		info.Caps |= dev.Caps & (backends.ReadOnly | backends.Rotational)
+		info.Degraded = appendDegraded(info.Degraded, p, dev.Degraded)
+	}
+	info.Caps |= caps &^ (backends.ReadOnly | backends.Rotational)
+	if d.readOnly {
+		info.Caps |= backends.ReadOnly
+	}
+	if len(d.pieces) > 1 {
+		info.Caps &^= backends.CanCompareAndWrite // not one step over two devices
+	}
+	if !info.Available && old.Available {
+		info.Size = old.Size // clients keep the disk that they opened
+	}
+	d.info = info
+	return difference(old, info)
+}
+
+// appendDegraded adds the degraded ranges of a device that lie in p.
+func appendDegraded(list []backends.Range, p *piece, degraded []backends.Range) []backends.Range {
+	for _, r := range degraded {
+		from, to := max(r.Offset, p.off), min(r.Offset+r.Length, p.off+p.length)
+		if from < to {
+			list = append(list, backends.Range{Offset: p.start + from - p.off, Length: to - from})
+		}
+	}
+	return list
+}
+
+func difference(a, b backends.Info) backends.Change {
+	var c backends.Change
+	if a.Size != b.Size {
+		c |= backends.SizeChanged
+	}
+	if a.Caps != b.Caps || a.WriteCache != b.WriteCache || a.LogicalBlock != b.LogicalBlock {
+		c |= backends.CapsChanged
+	}
+	if len(a.Degraded) != len(b.Degraded) {
+		c |= backends.DegradedChanged
+	}
+	if a.Available != b.Available {
+		c |= backends.AvailabilityChanged
+	}
+	return c
+}
+
+// Info describes the disk. It sets no limits: the disk cuts requests itself.
+func (d *Disk) Info() backends.Info {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.info
+}
+
+// Why tells why the disk is not available; "" when it is.
+func (d *Disk) Why() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.why
+}
+
+// Watch has fn called after each change.
+func (d *Disk) Watch(fn func(backends.Change)) (stop func()) { return d.watchers.Watch(fn) }
+
+// Grant gives a connection's credits, drawn on every flow that the disk has.
+func (d *Disk) Grant(*backends.Origin) *backends.Grant {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var pools []*backends.Pool
+	for i := range d.pieces {
+		if f := d.pieces[i].flow; f != nil && !hasPool(pools, f.pool) {
+			pools = append(pools, f.pool)
+		}
+	}
+	return backends.NewGrant(flowCommands, pools...)
+}
+
+func hasPool(list []*backends.Pool, p *backends.Pool) bool {
+	for _, q := range list {
+		if q == p {
+			return true
+		}
+	}
+	return false
+}
+
+// Outstanding tells how many operations have not completed.
+func (d *Disk) Outstanding() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ops.n
+}
+
+// Close refuses further requests and waits until the outstanding ones have
+// completed; the devices below see to it that they do. Twice is safe.
+func (d *Disk) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for d.ops.n > 0 {
+		d.drained.Wait()
+	}
+	for i := range d.pieces {
+		if stop := d.pieces[i].stop; stop != nil {
+			stop()
+			d.pieces[i].stop = nil
+		}
+	}
+	return nil
+}
+
+var _ backends.Device = (*Disk)(nil)

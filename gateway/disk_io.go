@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"sync"
+
+	"pathgate/backends"
+)
+
+const (
+	// maxTogether is how many parts of one Unmap, WriteZeroes, Verify or Cache
+	// are out at once. Reads and writes go out whole: their size is bounded by
+	// what a front-end accepts.
+	maxTogether = 16
+	// unlimitedPart bounds one part on a device that names no limit, in bytes.
+	unlimitedPart = 1 << 30
+)
+
+// op is one client request on its way. Its parts complete on any goroutine.
+// Guarded by Disk.mu, but for the parts' requests, which belong to the router
+// until they complete.
+type op struct {
+	disk       *Disk
+	prev, next *op
+	parent     *backends.Request
+	only       Part    // the one part of most requests
+	parts      []*Part // in order of their offset; of a paced op those that are out
+	spare      []*Part // for re-use
+	cursor     uint64  // where the next part starts
+	left       int     // parts that have not completed
+	paced      bool
+	aborted    bool
+	result     backends.Result
+	waiters    []*backends.Request // later changes that overlap this paced one
+}
+
+// Part is a piece of a client request on one device. It is what the router
+// schedules: the request's cost is charged to Flow.
+type Part struct {
+	backends.Request
+	Flow      *Flow
+	router    *Router
+	op        *op
+	done      bool
+	redriving bool                // told by the device: in flight on a path that went down
+	windowed  bool                // counted in the scheduler's window
+	parked    backends.ParkReason // told by the device, under its lock; 0: not held
+}
+
+// opList is the list of outstanding operations.
+type opList struct {
+	first, last *op
+	n           int
+}
+
+func (l *opList) add(o *op) {
+	o.prev = l.last
+	if l.last != nil {
+		l.last.next = o
+	} else {
+		l.first = o
+	}
+	l.last = o
+	l.n++
+}
+
+func (l *opList) remove(o *op) {
+	if o.prev != nil {
+		o.prev.next = o.next
+	} else {
+		l.first = o.next
+	}
+	if o.next != nil {
+		o.next.prev = o.prev
+	} else {
+		l.last = o.prev
+	}
+	o.prev, o.next = nil, nil
+	l.n--
+}
+
+// takeOpLocked gives an op for r.
+func (d *Disk) takeOpLocked(r *backends.Request) *op {
+	o := d.free
+	if o == nil {
+		o = new(op)
+	} else {
+		d.free = o.next
+		o.next = nil
+	}
+	o.disk, o.parent, o.result = d, r, backends.Done()
+	r.Lower = o
+	d.ops.add(o)
+	return o
+}
+
+// takePart gives an empty part of o.
+func (o *op) takePart() *Part {
+	if len(o.parts) == 0 && !o.paced {
+		return &o.only
+	}
+	if n := len(o.spare); n > 0 {
+		p := o.spare[n-1]
+		o.spare = o.spare[:n-1]
+		return p
+	}
+	return new(Part)
+}
+
+// giveLocked makes o, which has ended, ready for another use.
+func (d *Disk) giveLocked(o *op) {
+	for _, p := range o.parts {
+		o.recycle(p)
+	}
+	clear(o.parts)
+	*o = op{only: Part{Request: o.only.Request}, parts: o.parts[:0], spare: o.spare}
+	o.next = d.free
+	d.free = o
+}
+
+// recycle empties p, which has completed.
+func (o *op) recycle(p *Part) {
+	p.Reset()
+	if p != &o.only && len(o.spare) < maxTogether {
+		o.spare = append(o.spare, p)
+	}
+}
+
+// out collects the parts that one call sends, so that each router gets them in
+// one call and without the disk's lock.
+type out struct{ parts []*Part }
+
+var outPool = sync.Pool{New: func() any { return new(out) }}
+
+// send submits what was collected, router by router in order.
+func (u *out) send(b *backends.Batch) {
+	for from := 0; from < len(u.parts); {
+		to := from + 1
+		for to < len(u.parts) && u.parts[to].router == u.parts[from].router {
+			to++
+		}
+		u.parts[from].router.submit(b, u.parts[from:to])
+		from = to
+	}
+	clear(u.parts)
+	u.parts = u.parts[:0]
+	outPool.Put(u)
+}
+
+// Submit takes the client's requests.
+func (d *Disk) Submit(b *backends.Batch, reqs []*backends.Request) {
+	u := outPool.Get().(*out)
+	d.mu.Lock()
+	for _, r := range reqs {
+		d.startLocked(b, r, u)
+	}
+	d.mu.Unlock()
+	u.send(b)
+}
+
+func (d *Disk) startLocked(b *backends.Batch, r *backends.Request, u *out) {
+	res := backends.Failed(backends.Aborted)
+	if !d.closed {
+		res = d.info.Check(r)
+	}
+	if res.OK() && d.unattachedLocked() {
+		res = backends.Failed(backends.NoPath)
+	}
+	if !res.OK() {
+		b.Complete(r, res)
+		return
+	}
+	if d.paced > 0 && r.Op.Changes() {
+		if o := d.pacedOverlapLocked(r); o != nil {
+			r.Lower = o
+			o.waiters = append(o.waiters, r)
+			return
+		}
+	}
+	o := d.takeOpLocked(r)
+	if r.Op == backends.Flush {
+		d.flushLocked(o, u)
+		return
+	}
+	o.cursor = r.Offset
+	d.cutLocked(o, u)
+}
+
+// unattachedLocked tells whether a piece has no device.
+func (d *Disk) unattachedLocked() bool {
+	for i := range d.pieces {
+		if d.pieces[i].router == nil {
+			return true
+		}
+	}
+	return len(d.pieces) == 0
+}
+
+// pacedOverlapLocked finds a change that is sent piece by piece and overlaps r.
+// r has to wait for it, or a late piece could land over r.
+func (d *Disk) pacedOverlapLocked(r *backends.Request) *op {
+	for o := d.ops.first; o != nil; o = o.next {
+		p := o.parent
+		if o.paced && p.Op.Changes() && r.Offset < p.Offset+p.Length && p.Offset < r.Offset+r.Length {
+			return o
+		}
+	}
+	return nil
+}
+
+// flushLocked sends one flush to each device that the disk has.
+func (d *Disk) flushLocked(o *op, u *out) {
+	for i := range d.pieces {
+		p := &d.pieces[i]
+		again := false
+		for _, q := range o.parts {
+			again = again || q.router == p.router
+		}
+		if !again {
+			d.addPartLocked(o, p, 0, 0, u)
+		}
+	}
+}
+
+// cutLocked makes the next parts of o and adds them to u: all there are, or as
+// many as may be out at once.
+func (d *Disk) cutLocked(o *op, u *out) {
+	r := o.parent
+	end := r.Offset + r.Length
+	whole := r.Op == backends.Read || r.Op == backends.Write || r.Op == backends.CompareAndWrite
+	i := 0
+	for o.cursor < end && (whole || o.left < maxTogether) {
+		for o.cursor >= d.pieces[i].start+d.pieces[i].length {
+			i++
+		}
+		p := &d.pieces[i]
+		info := p.router.limits()
+		n := min(end-o.cursor, p.start+p.length-o.cursor, partLimit(r, info))
+		d.addPartLocked(o, p, o.cursor, n, u)
+		o.cursor += n
+	}
+	if o.cursor < end && !o.paced {
+		o.paced = true
+		d.paced++
+	}
+}
+
+// partLimit gives the longest part of r, in bytes, on a device with these
+// limits.
+func partLimit(r *backends.Request, l limits) uint64 {
+	limit := uint64(0)
+	switch r.Op {
+	case backends.Read, backends.Write, backends.CompareAndWrite:
+		limit = l.transfer
+	case backends.Verify:
+		if len(r.Data) > 0 {
+			limit = l.transfer
+		}
+	case backends.Unmap:
+		limit = l.unmap
+	case backends.WriteZeroes:
+		limit = l.zeroes
+	}
+	if limit == 0 {
+		limit = unlimitedPart
+	}
+	return limit
+}
+
+// addPartLocked makes the part of o at [off, off+n) of the disk, in p.
+func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
+	r := o.parent
+	q := o.takePart()
+	q.op, q.router, q.Flow, q.done = o, p.router, p.flow, false
+	q.Op, q.FUA, q.NoUnmap, q.FastZero = r.Op, r.FUA, r.NoUnmap, r.FastZero
+	q.Origin, q.Completer = r.Origin, q
+	if q.Origin == nil {
+		q.Origin = d.origin
+	}
+	if r.Op != backends.Flush {
+		q.Offset, q.Length = p.off+off-p.start, n
+		at := int(off - r.Offset)
+		switch {
+		case r.Op == backends.CompareAndWrite:
+			q.Data.AppendRange(r.Data, at, int(n))
+			q.Data.AppendRange(r.Data, int(r.Length)+at, int(n))
+		case len(r.Data) > 0:
+			q.Data.AppendRange(r.Data, at, int(n))
+		}
+	}
+	o.parts = append(o.parts, q)
+	o.left++
+	u.parts = append(u.parts, q)
+}
+
+// Complete takes the end of the part.
+func (p *Part) Complete(b *backends.Batch, _ *backends.Request, res backends.Result) {
+	o := p.op
+	d := o.disk
+	p.router.completed(b, p, res)
+	d.mu.Lock()
+	p.done = true
+	o.left--
+	o.result = join(o.result, res)
+	r := o.parent
+	if o.paced && r.Op.Changes() {
+		o.drop(p)
+	}
+	if !o.coveredLocked() && o.result.OK() && !o.aborted {
+		u := outPool.Get().(*out)
+		d.cutLocked(o, u)
+		d.mu.Unlock()
+		u.send(b)
+		return
+	}
+	if o.left == 0 {
+		if !o.coveredLocked() && o.result.OK() {
+			o.result = backends.Failed(backends.Aborted)
+		}
+		d.finishLocked(b, o)
+	}
+	d.mu.Unlock()
+}
+
+// coveredLocked tells whether the whole range has been made into parts.
+func (o *op) coveredLocked() bool {
+	return o.parent.Op == backends.Flush || o.cursor == o.parent.Offset+o.parent.Length
+}
+
+// drop takes p, which has completed, out of the parts.
+func (o *op) drop(p *Part) {
+	for i, q := range o.parts {
+		if q == p {
+			o.parts = append(o.parts[:i], o.parts[i+1:]...)
+			o.recycle(p)
+			return
+		}
+	}
+}
+
+// join gives the result of a whole from those of its parts: the first failure,
+// and the furthest that any part got without an answer.
+func join(a, b backends.Result) backends.Result {
+	if a.OK() {
+		a, b = b, a
+	}
+	if b.Sent == backends.SentSome {
+		a.Sent = backends.SentSome
+	}
+	return a
+}
+
+// finishLocked completes o's request and lets go what waited for it.
+func (d *Disk) finishLocked(b *backends.Batch, o *op) {
+	r := o.parent
+	d.ops.remove(o)
+	if o.paced {
+		d.paced--
+	}
+	for _, p := range o.parts {
+		if o.result.OK() && r.Op == backends.Read {
+			r.Data.Move(&p.Data)
+		}
+		if o.result.OK() && r.Op == backends.BlockStatus {
+			r.Extents = append(r.Extents, p.Extents...)
+		}
+	}
+	b.Complete(r, o.result)
+	for _, t := range d.resets {
+		t.ended(b, o)
+	}
+	d.resets = dropDone(d.resets)
+	if len(o.waiters) > 0 {
+		b.Defer(&resubmit{disk: d, reqs: o.waiters})
+		o.waiters = nil
+	}
+	d.giveLocked(o)
+	if d.ops.n == 0 {
+		d.drained.Broadcast()
+	}
+}
+
+// resubmit sends requests that had to wait for an earlier one.
+type resubmit struct {
+	disk *Disk
+	reqs []*backends.Request
+}
+
+// RunBatch submits them.
+func (w *resubmit) RunBatch(b *backends.Batch) { w.disk.Submit(b, w.reqs) }
+
+// Abort asks that r ends soon.
+func (d *Disk) Abort(b *backends.Batch, r *backends.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o, ok := r.Lower.(*op)
+	if !ok || o.disk != d {
+		return
+	}
+	if o.parent == r {
+		o.abortLocked(b)
+		return
+	}
+	for i, w := range o.waiters {
+		if w == r {
+			o.waiters = append(o.waiters[:i], o.waiters[i+1:]...)
+			b.Complete(r, backends.Failed(backends.Aborted))
+			return
+		}
+	}
+}
+
+// abortLocked asks the routers to end what is left of o.
+func (o *op) abortLocked(b *backends.Batch) {
+	o.aborted = true
+	for _, p := range o.parts {
+		if !p.done {
+			p.router.abort(b, p)
+		}
+	}
+}
+
+// reset is a Reset that waits for the operations of its time.
+type reset struct {
+	waits map[*op]bool
+	res   backends.Result
+	done  func(*backends.Batch, backends.Result)
+}
+
+// RunBatch tells that all have ended.
+func (t *reset) RunBatch(b *backends.Batch) { t.done(b, t.res) }
+
+func (t *reset) ended(b *backends.Batch, o *op) {
+	if !t.waits[o] {
+		return
+	}
+	if o.result.Sent == backends.SentSome {
+		t.res = backends.Result{Class: backends.Transport, Sent: backends.SentSome}
+	}
+	if delete(t.waits, o); len(t.waits) == 0 {
+		b.Defer(t)
+	}
+}
+
+func dropDone(list []*reset) []*reset {
+	keep := list[:0]
+	for _, t := range list {
+		if len(t.waits) > 0 {
+			keep = append(keep, t)
+		}
+	}
+	clear(list[len(keep):])
+	return keep
+}
+
+// Reset aborts everything that this disk has outstanding. The LUNs below are
+// not reset: other disks use them.
+func (d *Disk) Reset(b *backends.Batch, done func(*backends.Batch, backends.Result)) {
+	t := &reset{waits: map[*op]bool{}, res: backends.Done(), done: done}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for o := d.ops.first; o != nil; o = o.next {
+		t.waits[o] = true
+		o.abortLocked(b)
+		for _, w := range o.waiters {
+			b.Complete(w, backends.Failed(backends.Aborted))
+		}
+		o.waiters = nil
+	}
+	if len(t.waits) == 0 {
+		b.Defer(t)
+		return
+	}
+	d.resets = append(d.resets, t)
+}
