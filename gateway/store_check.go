@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// bbolt's meta page, as its package internal/common lays it out: a page header of 16
+// bytes, then these fields in the host's byte order, closed by an FNV-1a checksum.
+const (
+	boltMetaAt     = 16
+	boltMetaLen    = 64
+	boltMagic      = 0xED0CDAED
+	boltPageSizeAt = 8
+	boltHighAt     = 40 // pages in use
+	boltTxAt       = 48
+	boltSumAt      = 56
+)
+
+// checkFile looks at the file before bbolt maps it, since reading a mapping beyond
+// the end of a cut file is a fault that no error value can report. It also refuses
+// an empty file, which bbolt would take for a new one, and one wrong header of two,
+// where bbolt would quietly go back one change: a header lies within one disk sector,
+// so no crash tears it, and the change that is lost may be a ghost.
+func checkFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("is not a regular file")
+	}
+	if mode := info.Mode().Perm(); mode&^0o600 != 0 {
+		return fmt.Errorf("has mode %#o; chmod 0600 it", mode)
+	}
+	var newest, high uint64
+	for page := range int64(2) {
+		b := make([]byte, boltMetaLen)
+		if _, err := f.ReadAt(b, page*storePageSize+boltMetaAt); err != nil {
+			if errors.Is(err, io.EOF) {
+				return fmt.Errorf("%w: cut to %d bytes", ErrStoreCorrupt, info.Size())
+			}
+			return err
+		}
+		ne := binary.NativeEndian
+		sum := fnv.New64a()
+		_, _ = sum.Write(b[:boltSumAt])
+		if ne.Uint32(b) != boltMagic || ne.Uint32(b[boltPageSizeAt:]) != storePageSize || ne.Uint64(b[boltSumAt:]) != sum.Sum64() {
+			return fmt.Errorf("%w: header %d is not valid", ErrStoreCorrupt, page)
+		}
+		if ne.Uint64(b[boltTxAt:]) >= newest {
+			newest, high = ne.Uint64(b[boltTxAt:]), ne.Uint64(b[boltHighAt:])
+		}
+	}
+	if high > uint64(info.Size())/storePageSize {
+		return fmt.Errorf("%w: cut to %d of at least %d bytes", ErrStoreCorrupt, info.Size(), high*storePageSize)
+	}
+	return nil
+}
+
+// openBolt opens or makes a database. bbolt panics, or touches unmapped memory, on
+// pages that point astray: both become ErrStoreCorrupt.
+func openBolt(path string) (db *bbolt.DB, err error) {
+	defer recoverCorrupt(&err)()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, PageSize: storePageSize})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: another program has it open", ErrStoreInUse)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %v", ErrStoreCorrupt, err)
+	}
+	return db, err
+}
+
+// recoverCorrupt is used as `defer recoverCorrupt(&err)()` around code that walks
+// pages nobody has checked yet, on this goroutine.
+func recoverCorrupt(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if r := recover(); r != nil {
+			*err = fmt.Errorf("%w: %v", ErrStoreCorrupt, r)
+		}
+	}
+}
+
+// checkRecords walks all of the database: what it finds wrong now cannot surprise a
+// failover later.
+func (s *Store) checkRecords() (err error) {
+	defer recoverCorrupt(&err)()
+	return s.db.View(func(tx *bbolt.Tx) error {
+		if err := checkPages(tx); err != nil {
+			return err
+		}
+		meta := tx.Bucket([]byte(bucketMeta))
+		if meta == nil {
+			return fmt.Errorf("%w: is a database of another program", ErrStoreCorrupt)
+		}
+		m, ok, err := get[metaRecord](tx, bucketMeta, metaKey)
+		switch {
+		case err != nil:
+			return err
+		case !ok || m.Schema < 1:
+			return fmt.Errorf("%w: has no version", ErrStoreCorrupt)
+		case m.Schema > storeSchema:
+			return fmt.Errorf("%w: version %d, this one knows %d", ErrStoreVersion, m.Schema, storeSchema)
+		}
+		records, sum := 0, uint32(0)
+		for _, name := range storeBuckets() {
+			b := tx.Bucket([]byte(name))
+			if b == nil {
+				return fmt.Errorf("%w: %s is missing", ErrStoreCorrupt, name)
+			}
+			n, x, err := checkBucket(b, name)
+			if err != nil {
+				return err
+			}
+			if name != bucketMeta {
+				records, sum = records+n, sum^x
+			}
+		}
+		if records != m.Records || sum != m.Sum {
+			return fmt.Errorf("%w: has %d of %d records", ErrStoreCorrupt, records, m.Records)
+		}
+		return checkTree(tx)
+	})
+}
+
+// checkPages bounds the run lengths of pages, which bbolt's own check trusts.
+func checkPages(tx *bbolt.Tx) error {
+	pages := int(tx.Size() / storePageSize)
+	for id := 0; id < pages; id++ {
+		p, err := tx.Page(id)
+		if err != nil || p == nil {
+			return fmt.Errorf("%w: page %d of %d cannot be read", ErrStoreCorrupt, id, pages)
+		}
+		if p.Type == "free" {
+			continue
+		}
+		if id+p.OverflowCount >= pages {
+			return fmt.Errorf("%w: page %d runs beyond the end", ErrStoreCorrupt, id)
+		}
+		id += p.OverflowCount
+	}
+	return nil
+}
+
+// checkTree is bbolt's own check: every page is either free or used, once. Without
+// it a later write could land on a page that is in use.
+func checkTree(tx *bbolt.Tx) error {
+	var first error
+	for err := range tx.Check() { // to the end: the sender waits
+		if first == nil {
+			first = fmt.Errorf("%w: %v", ErrStoreCorrupt, err)
+		}
+	}
+	return first
+}
+
+// checkBucket checks order and CRC of the records, and that each is found where a
+// search looks for it. It gives their number and the XOR of their CRCs.
+func checkBucket(b *bbolt.Bucket, name string) (records int, sum uint32, err error) {
+	var last []byte
+	err = b.ForEach(func(k, rec []byte) error {
+		if last != nil && slices.Compare(last, k) >= 0 {
+			return fmt.Errorf("%w: records of %s are out of order", ErrStoreCorrupt, name)
+		}
+		last = slices.Clone(k)
+		if _, err := recordPayload(name, string(k), rec); err != nil {
+			return err
+		}
+		if b.Get(k) == nil {
+			return fmt.Errorf("%w: record %q of %s cannot be found", ErrStoreCorrupt, k, name)
+		}
+		records++
+		sum ^= binary.LittleEndian.Uint32(rec)
+		return nil
+	})
+	return records, sum, err
+}
