@@ -44,7 +44,15 @@ func openKernel(dir string) (*kernel, error) {
 	return k, err
 }
 
-func (k *kernel) image() string   { return filepath.Join(k.root, "boot", "vmlinuz-"+k.release) }
+// image is the unpacked kernel, if there is one, else the compressed one.
+func (k *kernel) image() string {
+	unpacked := filepath.Join(k.root, "boot", "vmlinux-"+k.release)
+	if _, err := os.Stat(unpacked); err == nil {
+		return unpacked
+	}
+	return filepath.Join(k.root, "boot", "vmlinuz-"+k.release)
+}
+
 func (k *kernel) modules() string { return filepath.Join(k.root, "lib", "modules", k.release) }
 
 func moduleRoot() (string, error) {

@@ -83,9 +83,9 @@ func (o *Options) modules() []string {
 func (o *Options) args(k *kernel, dir string, hosts []netip.AddrPort) []string {
 	a := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none",
-		"-machine", "pc", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", strconv.Itoa(o.MemoryMB),
+		"-machine", "pc", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", strconv.Itoa(o.MemoryMB),
 		"-kernel", k.image(), "-initrd", dir + "/initramfs",
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on tsc=reliable " + o.Append,
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable " + o.Append,
 		"-chardev", "file,id=console,path=" + dir + "/console", "-serial", "chardev:console",
 		"-chardev", "stdio,id=script,signal=off", "-serial", "chardev:script",
 	}
