@@ -52,7 +52,8 @@ type Queue struct {
 	hdr     *buffer.Segment
 	hdrUsed int
 	writing bool
-	idle    sync.Cond // writing became false
+	idle    sync.Cond // writing became false, or a drainer may go on
+	drains  int       // goroutines in Drain
 	err     error
 
 	// Owned by the goroutine that has set writing.
@@ -210,7 +211,28 @@ func (q *Queue) Remove(tag uint64) (stayed int) {
 	}
 	clear(q.ents[keep:])
 	q.ents = q.ents[:keep]
+	q.wakeDrainsLocked()
 	return stayed
+}
+
+// Drain waits until at most limit bytes wait to be sent: the back-pressure of a
+// peer that does not read. It flushes nothing: whoever appended does. When
+// writing has failed, or after Close, it returns that error at once.
+func (q *Queue) Drain(limit int64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.drains++
+	for q.err == nil && q.pending.Load() > limit {
+		q.idle.Wait()
+	}
+	q.drains--
+	return q.err
+}
+
+func (q *Queue) wakeDrainsLocked() {
+	if q.drains > 0 {
+		q.idle.Broadcast()
+	}
 }
 
 // Flush hands what is queued to the kernel. It never waits: what the kernel
@@ -349,6 +371,7 @@ func (q *Queue) advanceLocked() {
 	n := q.wrote
 	q.inWrite = 0
 	q.pending.Add(-int64(n))
+	q.wakeDrainsLocked()
 	for n > 0 {
 		e := &q.ents[q.head]
 		if n < len(e.b) {
@@ -405,6 +428,7 @@ func (q *Queue) Close() {
 	if q.err == nil {
 		q.err = ErrClosed
 	}
+	q.wakeDrainsLocked()
 	for q.writing {
 		q.idle.Wait()
 	}
