@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pathgate/backends"
+	"pathgate/internal/stream"
+)
+
+// linger is how long replies may take to leave when a connection ends in order.
+const linger = 5 * time.Second
+
+// Why a connection ended. errDone is an end in order.
+var (
+	errDone     = errors.New("client disconnected")
+	errProtocol = errors.New("protocol violation")
+	errStopped  = errors.New("stopped")
+)
+
+// conn is one client. Its goroutine runs serve; requests complete on any.
+type conn struct {
+	srv   *Server
+	from  *listener
+	nc    net.Conn
+	in    *stream.Reader
+	out   *stream.Queue
+	log   *slog.Logger
+	peer  Peer
+	since time.Time
+
+	number uint64 // guarded by srv.mu until the goroutine starts
+	export string // guarded by srv.mu
+	using  bool   // guarded by srv.mu: going to transmission, or in it
+
+	ctx     context.Context // ends when the client is lost or is to be stopped
+	cancel  context.CancelFunc
+	killed  chan struct{} // closed: outstanding requests are to be aborted
+	killing sync.Once
+	done    chan struct{} // closed when nothing of the connection is left
+
+	stopping    atomic.Bool
+	outstanding atomic.Int64  // requests with the device, and one for the goroutine
+	drained     chan struct{} // closed when outstanding has come to 0
+	geo         atomic.Pointer[geometry]
+	returned    atomic.Pointer[task] // tasks that have completed
+
+	mu       sync.Mutex
+	deadline time.Time // read deadline after stop; guarded by mu
+	lost     error     // why writing failed; guarded by mu
+
+	// Owned by the connection's goroutine.
+	handle   Handle
+	dev      backends.Device
+	grant    *backends.Grant
+	tx       txFlags
+	noZeroes bool
+	fixed    bool // the client knows fixed newstyle
+	batch    backends.Batch
+	subs     []*backends.Request // decoded and not submitted
+	free     *task
+	all      []*task // every task of this connection
+	partial  *task   // a WRITE whose payload is coming
+	skip     uint32  // bytes of a refused payload that are to come
+	refused  header  // what skip belongs to
+	refusal  errno
+	hdr      [replyLen]byte
+}
+
+func newConn(l *listener, nc net.Conn) *conn {
+	c := &conn{
+		srv: l.srv, from: l, nc: nc, log: l.srv.log, since: time.Now(),
+		killed: make(chan struct{}), done: make(chan struct{}), drained: make(chan struct{}),
+	}
+	c.in = stream.NewReader(nc)
+	c.out = stream.NewQueue(nc, c.lose)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.outstanding.Store(1)
+	return c
+}
+
+// name gives c its name for people; c.number is set.
+func (c *conn) name() {
+	n := remoteName(c.nc)
+	if c.nc.LocalAddr().Network() != "tcp" {
+		n = fmt.Sprintf("%s#%d", c.nc.LocalAddr(), c.number)
+	}
+	c.peer = Peer{Local: c.nc.LocalAddr(), Remote: c.nc.RemoteAddr(), Connection: "nbd " + n}
+	c.log = c.log.With("peer", n)
+}
+
+func remoteName(nc net.Conn) string {
+	if a := nc.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return "unknown"
+}
+
+// discard closes a connection that was not admitted.
+func (c *conn) discard() {
+	c.cancel()
+	c.nc.Close()
+	c.out.Close()
+	c.in.Close()
+}
+
+// serve is the connection's goroutine.
+func (c *conn) serve() {
+	defer c.srv.remove(c)
+	err := c.handshake()
+	if err == nil {
+		c.log.Info("client uses export", "export", c.handle.Name)
+		stop := c.dev.Watch(c.changed)
+		c.changed(backends.SizeChanged) // what changed before the watch
+		err = c.transmit()
+		c.finish(err)
+		stop()
+		c.log.Info("client left export", "export", c.handle.Name, "reason", reason(err))
+		c.handle.close()
+	} else {
+		c.settle()
+		c.log.Debug("handshake ended", "reason", reason(err))
+	}
+	c.cancel()
+	c.nc.Close()
+	c.out.Close()
+	c.in.Close()
+}
+
+func reason(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "connection closed by client"
+	}
+	return err.Error()
+}
+
+// lose is told that writing has failed.
+func (c *conn) lose(err error) {
+	c.mu.Lock()
+	c.lost = err
+	c.mu.Unlock()
+	c.cancel()
+	c.nc.Close()
+}
+
+// stop has the client told that it is to go. The connection ends by itself
+// when its outstanding requests are answered.
+func (c *conn) stop() {
+	c.mu.Lock()
+	if c.deadline.IsZero() {
+		c.deadline = time.Now().Add(c.srv.cfg.StopGrace)
+	}
+	c.stopping.Store(true)
+	_ = c.nc.SetReadDeadline(c.deadline)
+	c.mu.Unlock()
+	c.cancel()
+}
+
+// kill ends the connection now and has outstanding requests aborted.
+func (c *conn) kill() {
+	c.killing.Do(func() {
+		c.stopping.Store(true)
+		close(c.killed)
+		c.cancel()
+		c.nc.Close()
+	})
+}
+
+// setReadDeadline sets the read deadline unless stop has set an earlier one.
+func (c *conn) setReadDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.deadline.IsZero() && (t.IsZero() || t.After(c.deadline)) {
+		t = c.deadline
+	}
+	_ = c.nc.SetReadDeadline(t)
+}
+
+// fill is Reader.Fill with the reason for its end.
+func (c *conn) fill() error {
+	err := c.in.Fill()
+	if err == nil {
+		return nil
+	}
+	if c.stopping.Load() {
+		return errStopped
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost != nil {
+		return c.lost
+	}
+	return err
+}
+
+// finish ends the transmission phase: all that is outstanding is carried out,
+// answered if the client can still be reached, or aborted after kill.
+func (c *conn) finish(err error) {
+	c.drop()
+	c.batch.Run()
+	if c.outstanding.Add(-1) == 0 {
+		close(c.drained)
+	}
+	select {
+	case <-c.drained:
+	case <-c.killed:
+		c.abort()
+		<-c.drained
+	}
+	if !errors.Is(err, errProtocol) {
+		c.settle()
+	}
+}
+
+// settle waits, within limits, until the replies have left.
+func (c *conn) settle() {
+	_ = c.nc.SetWriteDeadline(time.Now().Add(linger))
+	c.out.Flush()
+	_ = c.out.Drain(0)
+}
+
+// changed is told that the device is not what it was.
+func (c *conn) changed(what backends.Change) {
+	if what&(backends.SizeChanged|backends.CapsChanged) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if info := c.dev.Info(); checkInfo(&info) == nil {
+		c.geo.Store(newGeometry(&info))
+	}
+}
+
+// timedOut tells whether err is that of a read deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nbd is the NBD server: it offers devices as exports over TCP and unix
+// sockets, as doc/proto.md of NetworkBlockDevice/nbd describes it. It knows
+// [backends.Device] and nothing of what is behind it.
+//
+// # What is spoken
+//
+// Fixed newstyle negotiation with EXPORT_NAME, ABORT, LIST, INFO and GO, and
+// transmission with simple replies: READ, WRITE, FLUSH, TRIM, CACHE,
+// WRITE_ZEROES, DISC; FUA on every command. Many requests are in flight per
+// connection and replies go out as requests end, in any order. Every other
+// option is answered with ERR_UNSUP.
+//
+// # One request's way
+//
+//  1. transmit.go: the connection's goroutine takes what the socket has
+//     (stream.Reader), decodes every complete request and checks it (command.go).
+//  2. transmit.go: it takes a credit of the device's Grant, fills a pooled task
+//     (task.go; longer than the device's limits: split.go), and submits
+//     all tasks of this wake-up in one call. Write payloads are slices of the
+//     receive memory; nothing is copied.
+//  3. task.go: the device completes a task on any goroutine. Header and read
+//     payload are appended to the connection's stream.Queue; the batch of that
+//     goroutine flushes the queue once.
+//
+// Nothing of this allocates, and no request has a goroutine of its own. The
+// header of a READ is made when its data is there, so an error after the
+// header, which would force a disconnect, cannot happen.
+//
+// # Back-pressure
+//
+// A connection stops reading its socket while the Grant has no credit, and
+// while more than Config.MaxPending bytes of replies wait for the client. An idle
+// connection holds no data buffer.
+//
+// # Ends
+//
+// DISC or the end of the client's stream: what is outstanding is carried out
+// and answered, then the connection closes. A lost connection: the same,
+// without answers. A stop of the server or of an export: requests that still come
+// are answered with ESHUTDOWN, outstanding ones are served; what is left at the
+// deadline is aborted. A connection's goroutine ends after its last request, so
+// that a device may be closed when Serve has returned.
+//
+// # Locks
+//
+// Server.mu, then conn.mu; both are leaves for everything outside this package.
+package nbd

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nbd
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"pathgate/backends"
+)
+
+// Errors that an ExportSource returns, wrapped or not; any other one is
+// reported to the client as if it were ErrUnknownExport.
+var (
+	// ErrUnknownExport: there is no such export for this peer, or it cannot be
+	// used now.
+	ErrUnknownExport = errors.New("no such export")
+	// ErrNotPermitted: the export exists, and this peer may know that, but
+	// not use it.
+	ErrNotPermitted = errors.New("export not permitted")
+	// ErrShutdown: the server or the export is being stopped.
+	ErrShutdown = errors.New("export is being shut down")
+)
+
+// ExportSource is where a Server finds its exports. Safe for concurrent use.
+type ExportSource interface {
+	// List gives what peer may see, in the order of NBD_OPT_LIST.
+	List(peer Peer) []Export
+
+	// Open gives a use of the export called name, "" being the default one. It
+	// may wait (for a disk whose LUN is not there yet); ctx ends when the
+	// client goes away or the server stops. The handshake timeout does not run
+	// meanwhile. See Mode for what the use is.
+	Open(ctx context.Context, name string, peer Peer, mode Mode) (Handle, error)
+}
+
+// Mode tells what an export is opened for.
+type Mode uint8
+
+const (
+	// Inspect: NBD_OPT_INFO asks what the export is like. The handle is closed at
+	// once; nothing is submitted. Open should not wait and should not displace
+	// another client.
+	Inspect Mode = iota + 1
+	// Use: the client goes to transmission.
+	Use
+)
+
+// Export is one entry of a list.
+type Export struct {
+	Name        string // at most 4096 bytes of UTF-8
+	Description string // for people; may be empty
+}
+
+// Handle is one client's use of an export. Device is required.
+type Handle struct {
+	Export
+	Device backends.Device // shared; not closed here
+	// Origin is put into every request; nil: none. Made by the source for this
+	// connection.
+	Origin *backends.Origin
+	// Close is called once when no request of this use is outstanding any more;
+	// nil: nothing to do.
+	Close func()
+}
+
+func (h *Handle) close() {
+	if h.Close != nil {
+		h.Close()
+	}
+}
+
+// Peer tells who a client is.
+type Peer struct {
+	Local, Remote net.Addr
+	// Connection names the connection for people, as in Origin.Connection:
+	// "nbd 192.0.2.7:50312", "nbd /run/pathgate/nbd.sock#3".
+	Connection string
+}

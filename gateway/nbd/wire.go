@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nbd
+
+import (
+	"encoding/binary"
+
+	"github.com/pojntfx/go-nbd/pkg/protocol"
+)
+
+// Magic numbers (NBD proto.md "Newstyle negotiation", "Request message").
+const (
+	magicInit        = protocol.NEGOTIATION_MAGIC_OLDSTYLE
+	magicOption      = protocol.NEGOTIATION_MAGIC_OPTION
+	magicOptionReply = protocol.NEGOTIATION_MAGIC_REPLY
+	magicRequest     = protocol.TRANSMISSION_MAGIC_REQUEST
+	magicReply       = protocol.TRANSMISSION_MAGIC_REPLY
+)
+
+// Handshake flags, and the client flags that answer them.
+const (
+	flagFixedNewstyle = protocol.NEGOTIATION_HANDSHAKE_FLAG_FIXED_NEWSTYLE
+	flagNoZeroes      = uint16(1 << 1)
+)
+
+// option is an option number (NBD proto.md "Option types").
+type option uint32
+
+const (
+	optExportName option = 1
+	optAbort      option = option(protocol.NEGOTIATION_ID_OPTION_ABORT)
+	optList       option = option(protocol.NEGOTIATION_ID_OPTION_LIST)
+	optInfo       option = option(protocol.NEGOTIATION_ID_OPTION_INFO)
+	optGo         option = option(protocol.NEGOTIATION_ID_OPTION_GO)
+)
+
+// replyType is the type of an option reply (NBD proto.md "Option reply types").
+type replyType uint32
+
+const (
+	repAck         replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_ACK)
+	repServer      replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_SERVER)
+	repInfo        replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_INFO)
+	repErrUnsup    replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_ERR_UNSUPPORTED)
+	repErrPolicy   replyType = 1<<31 + 2
+	repErrInvalid  replyType = 1<<31 + 3
+	repErrUnknown  replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN)
+	repErrShutdown replyType = 1<<31 + 7
+	repErrTooBig   replyType = 1<<31 + 9
+)
+
+// Information types of INFO and GO.
+const (
+	infoExport      = protocol.NEGOTIATION_TYPE_INFO_EXPORT
+	infoName        = protocol.NEGOTIATION_TYPE_INFO_NAME
+	infoDescription = protocol.NEGOTIATION_TYPE_INFO_DESCRIPTION
+	infoBlockSize   = protocol.NEGOTIATION_TYPE_INFO_BLOCKSIZE
+)
+
+// txFlags describe an export (NBD proto.md "Transmission flags").
+type txFlags uint16
+
+const (
+	txHasFlags        txFlags = txFlags(protocol.NEGOTIATION_REPLY_FLAGS_HAS_FLAGS)
+	txReadOnly        txFlags = 1 << 1
+	txSendFlush       txFlags = 1 << 2
+	txSendFUA         txFlags = 1 << 3
+	txRotational      txFlags = 1 << 4
+	txSendTrim        txFlags = 1 << 5
+	txSendWriteZeroes txFlags = 1 << 6
+	txCanMultiConn    txFlags = txFlags(protocol.NEGOTIATION_REPLY_FLAGS_CAN_MULTI_CONN)
+	txSendCache       txFlags = 1 << 10
+	txSendFastZero    txFlags = 1 << 11
+)
+
+// Commands (NBD proto.md "Request types").
+const (
+	cmdRead        = protocol.TRANSMISSION_TYPE_REQUEST_READ
+	cmdWrite       = protocol.TRANSMISSION_TYPE_REQUEST_WRITE
+	cmdDisc        = protocol.TRANSMISSION_TYPE_REQUEST_DISC
+	cmdFlush       = uint16(3)
+	cmdTrim        = uint16(4)
+	cmdCache       = uint16(5)
+	cmdWriteZeroes = uint16(6)
+)
+
+// Command flags (NBD proto.md "Command flags").
+const (
+	cmdFlagFUA      = uint16(1 << 0)
+	cmdFlagNoHole   = uint16(1 << 1)
+	cmdFlagFastZero = uint16(1 << 4)
+)
+
+const (
+	optionHeaderLen = 16
+	headerLen       = 28
+	replyLen        = 16
+)
+
+// optionHeader begins every option.
+type optionHeader struct {
+	magic  uint64
+	option option
+	length uint32 // bytes of data that follow
+}
+
+// decodeOptionHeader takes the first optionHeaderLen bytes of b.
+func decodeOptionHeader(b []byte) optionHeader {
+	_ = b[optionHeaderLen-1]
+	return optionHeader{
+		magic:  binary.BigEndian.Uint64(b),
+		option: option(binary.BigEndian.Uint32(b[8:])),
+		length: binary.BigEndian.Uint32(b[12:]),
+	}
+}
+
+// header is a request message without its payload. Offset and length are in
+// bytes; cookie is the client's and means nothing here.
+type header struct {
+	magic      uint32
+	flags, cmd uint16
+	cookie     uint64
+	offset     uint64
+	length     uint32
+}
+
+// decodeHeader takes the first headerLen bytes of b (NBD proto.md "Request
+// message").
+func decodeHeader(b []byte) header {
+	_ = b[headerLen-1]
+	return header{
+		magic:  binary.BigEndian.Uint32(b),
+		flags:  binary.BigEndian.Uint16(b[4:]),
+		cmd:    binary.BigEndian.Uint16(b[6:]),
+		cookie: binary.BigEndian.Uint64(b[8:]),
+		offset: binary.BigEndian.Uint64(b[16:]),
+		length: binary.BigEndian.Uint32(b[24:]),
+	}
+}
+
+// putReply encodes a simple reply header (NBD proto.md "Simple reply message").
+func putReply(b *[replyLen]byte, cookie uint64, e errno) {
+	binary.BigEndian.PutUint32(b[:], magicReply)
+	binary.BigEndian.PutUint32(b[4:], uint32(e))
+	binary.BigEndian.PutUint64(b[8:], cookie)
+}
+
+// appendOptionReply adds the header of an option reply whose payload has n bytes.
+func appendOptionReply(b []byte, o option, t replyType, n int) []byte {
+	b = binary.BigEndian.AppendUint64(b, magicOptionReply)
+	b = binary.BigEndian.AppendUint32(b, uint32(o))
+	b = binary.BigEndian.AppendUint32(b, uint32(t))
+	return binary.BigEndian.AppendUint32(b, uint32(n))
+}
