@@ -14,15 +14,14 @@ import (
 	"testing"
 )
 
-// crashDirEnv makes the test binary run crashChild instead of the tests.
+// crashDirEnv is set in the child only.
 const crashDirEnv = "PATHGATE_TEST_CRASH_STORE"
 
-func TestMain(m *testing.M) {
+// TestStoreCrashChild is the child of TestStoreSurvivesKill, and nothing by itself.
+func TestStoreCrashChild(t *testing.T) {
 	if dir := os.Getenv(crashDirEnv); dir != "" {
-		fmt.Fprintln(os.Stderr, crashChild(dir, os.Stdout))
-		os.Exit(1)
+		t.Fatal(crashChild(dir, os.Stdout))
 	}
-	os.Exit(m.Run())
 }
 
 // crashChild changes the store for ever and says each change after it is durable.
@@ -175,7 +174,7 @@ func removalUnsaid(t *testing.T, want map[string]string, name string) bool {
 // whole lines that it said.
 func runAndKill(t *testing.T, dir string, n int) (lines []string) {
 	t.Helper()
-	cmd := exec.Command(must[string](t)(os.Executable()))
+	cmd := exec.Command(must[string](t)(os.Executable()), "-test.run=^TestStoreCrashChild$")
 	cmd.Env = append(os.Environ(), crashDirEnv+"="+dir)
 	var errs strings.Builder
 	cmd.Stderr = &errs
