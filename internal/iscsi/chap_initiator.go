@@ -182,6 +182,27 @@ func (a *InitiatorAuth) receiveProof(k authKeys) error {
 	return nil
 }
 
+// Retry returns a machine for another login after the target refused ours with status, or nil when that is pointless. It
+// is for one known fault: tgtd takes number 7, which is SHA-256, for SHA-1, prefers it to 5, and then refuses the response.
+// The machine offers all but SHA-256. The target chose the algorithm anyway, so nothing is weaker than before.
+func (a *InitiatorAuth) Retry(status LoginStatus) *InitiatorAuth {
+	if a.state != initiatorResponse || a.algorithm != CHAPSHA256 ||
+		status != LoginInitiatorError && status != LoginAuthenticationFailure {
+		return nil
+	}
+	again := &InitiatorAuth{set: a.set}
+	again.set.Algorithms = nil
+	for _, alg := range a.set.Algorithms {
+		if alg != CHAPSHA256 {
+			again.set.Algorithms = append(again.set.Algorithms, alg)
+		}
+	}
+	if len(again.set.Algorithms) == 0 {
+		return nil
+	}
+	return again
+}
+
 // Finish is called when the target ends the stage, after Receive. CodeAuthentication: it is too early for that, such as
 // when the target was to prove itself and has not.
 func (a *InitiatorAuth) Finish() error {
