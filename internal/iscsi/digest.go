@@ -20,11 +20,11 @@ type CRC32C uint32
 // Update returns the digest extended by b. The padding of a segment belongs to it.
 func (c CRC32C) Update(b []byte) CRC32C { return CRC32C(crc32.Update(uint32(c), castagnoli, b)) }
 
+// padding is read only; a local array would escape to the heap.
+var padding [3]byte
+
 // Pad returns the digest extended by n zero bytes, n from 0 to 3.
-func (c CRC32C) Pad(n int) CRC32C {
-	var zero [3]byte
-	return c.Update(zero[:n])
-}
+func (c CRC32C) Pad(n int) CRC32C { return c.Update(padding[:n]) }
 
 // Put writes the digest word: with the bit order that 13.1 prescribes, that is the usual CRC in little-endian order.
 // dst has at least 4 bytes.

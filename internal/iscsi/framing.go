@@ -146,7 +146,7 @@ func (f Framing) AppendPacket(dst []byte, h *BHS, ahs, data []byte) []byte {
 		return dst
 	}
 	pad := PadLength(len(data))
-	dst = append(append(dst, data...), make([]byte, pad)...)
+	dst = append(append(dst, data...), padding[:pad]...)
 	if f.DataDigest {
 		CRC32C(0).Update(data).Pad(pad).Put(word[:])
 		dst = append(dst, word[:]...)
