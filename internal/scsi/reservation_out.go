@@ -24,7 +24,7 @@ type ReserveParameters struct {
 const (
 	reserveOutBytes = 24
 	moveBytes       = 24
-	maxReserveOut   = 4096 // what a target here accepts; B26
+	maxReserveOut   = 4096 // longest list accepted, so that a peer cannot make us hold more
 )
 
 // Append appends the list: 24 bytes, and the TransportIDs if there are any.

@@ -162,7 +162,7 @@ func TestSenseText(t *testing.T) {
 	}
 }
 
-// Every row of HAZARDS.md section 5 that names sense data.
+// Every sense code that error handling tells apart.
 func TestH08Condition(t *testing.T) {
 	for _, tc := range []struct {
 		codes []SenseCode

@@ -84,7 +84,7 @@ func vpdCases() []vpdCase {
 				UnmapAlignmentValid: true, MaxWriteSame: 1 << 22, MaxAtomic: 0x11, AtomicAlignment: 0x12,
 				AtomicGranularity: 0x13, MaxAtomicBoundary: 0x14, MaxAtomicBoundarySize: 0x15},
 			BlockLimits.Append, DecodeBlockLimits),
-		vpdPage("characteristics", "00 b1 003c 0001 00 05 03 "+z(55)+" # not rotating, 1.8 inch, FUAB, VBULS",
+		vpdPage("characteristics", "00 b1 003c 0001 00 05 03 "+z(55)+" # not rotating, below 1.8 inch, FUAB, VBULS",
 			Characteristics{RotationRate: NotRotating, FormFactor: 5, FUAB: true, VBULS: true}, Characteristics.Append, DecodeCharacteristics),
 		vpdPage("provisioning", "00 b2 0004 05 e6 02 00 # threshold 2^5, LBPU LBPWS LBPWS10 LBPRZ ANC_SUP, thin",
 			Provisioning{ThresholdExponent: 5, Unmap: true, WriteSame16: true, WriteSame10: true, ReadZeros: 1, Anchor: true, Type: ProvisioningThin},
