@@ -15,22 +15,21 @@ const SecretMask = "********"
 // Secret is a CHAP secret. Whatever prints, logs or encodes it gets SecretMask; only this package reads the bytes. The
 // zero value is no secret. Copies share the bytes, which nobody changes.
 //
-// The bytes are behind a pointer because package fmt does not call methods on unexported fields of a caller's struct: it
-// would print a slice there, but prints a pointer as an address.
-type Secret struct{ p *secretBytes }
-
-type secretBytes struct{ b []byte }
+// The bytes are behind a function because package fmt does not call methods on unexported fields of a caller's struct: it
+// would print a slice there, and what a pointer points to for some verbs, but of a function only the address.
+type Secret struct{ bytes func() []byte }
 
 // NewSecret copies b.
 func NewSecret(b []byte) Secret {
 	if len(b) == 0 {
 		return Secret{}
 	}
-	return Secret{&secretBytes{append([]byte(nil), b...)}}
+	own := append([]byte(nil), b...)
+	return Secret{func() []byte { return own }}
 }
 
 // Empty reports whether there is no secret.
-func (s Secret) Empty() bool { return s.p == nil }
+func (s Secret) Empty() bool { return s.bytes == nil }
 
 // Len returns the length in bytes.
 func (s Secret) Len() int { return len(s.reveal()) }
@@ -59,8 +58,8 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + SecretMask +
 func (s Secret) LogValue() slog.Value { return slog.StringValue(SecretMask) }
 
 func (s Secret) reveal() []byte {
-	if s.p == nil {
+	if s.bytes == nil {
 		return nil
 	}
-	return s.p.b
+	return s.bytes()
 }
