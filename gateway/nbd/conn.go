@@ -68,6 +68,7 @@ type conn struct {
 	fixed    bool // the client knows fixed newstyle
 	batch    backends.Batch
 	subs     []*backends.Request // decoded and not submitted
+	due      int64               // bytes that the READs among subs will be answered with
 	free     *task
 	all      []*task // every task of this connection
 	partial  *task   // a WRITE whose payload is coming

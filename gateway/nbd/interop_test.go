@@ -5,7 +5,6 @@
 package nbd
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"math/rand/v2"
@@ -149,22 +148,4 @@ func TestFioVerify(t *testing.T) {
 			t.Errorf("fio: %s", out)
 		}
 	})
-}
-
-func TestNbdsh(t *testing.T) {
-	b := serve(t, Config{Exports: twoDisks(t)})
-	if _, err := exec.LookPath("nbdsh"); err != nil {
-		t.Skip("nbdsh is not installed")
-	}
-	script := `
-h.connect_uri("nbd+unix:///vm1/root?socket=` + b.path + `")
-h.pwrite(b"A"*4096, 4096, nbd.CMD_FLAG_FUA)
-assert h.pread(4096, 4096) == b"A"*4096
-h.zero(4096, 4096, nbd.CMD_FLAG_NO_HOLE)
-assert h.pread(4096, 4096) == b"\0"*4096
-h.cache(65536, 0); h.trim(4096, 0); h.flush(); h.shutdown()
-print("done")`
-	if out := tool(t, "nbdsh", "-c", script); !bytes.Contains([]byte(out), []byte("done")) {
-		t.Error(out)
-	}
 }

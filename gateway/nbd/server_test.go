@@ -72,6 +72,12 @@ func (s *source) count(n int) {
 	s.mu.Unlock()
 }
 
+func (s *source) opened() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opens
+}
+
 func (s *source) inUse() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

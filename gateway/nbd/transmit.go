@@ -29,7 +29,7 @@ func (c *conn) submit() {
 	if len(c.subs) > 0 {
 		c.dev.Submit(&c.batch, c.subs)
 		clear(c.subs)
-		c.subs = c.subs[:0]
+		c.subs, c.due = c.subs[:0], 0
 	}
 	c.batch.Run()
 }
@@ -121,6 +121,9 @@ func (c *conn) begin(t *task, geo *geometry) {
 		newSplit(t, limit).start(&c.batch)
 		return
 	}
+	if t.req.Op == backends.Read {
+		c.due += int64(t.req.Length)
+	}
 	c.subs = append(c.subs, &t.req)
 }
 
@@ -155,12 +158,15 @@ func (c *conn) answer(cookie uint64, e errno) {
 }
 
 // pause waits while the client takes no replies. What was decoded is submitted
-// first.
+// first, also when its replies alone may be too many.
 func (c *conn) pause() error {
-	if c.out.Pending() <= c.srv.cfg.MaxPending {
+	if c.out.Pending()+c.due <= c.srv.cfg.MaxPending {
 		return nil
 	}
 	c.submit()
+	if c.out.Pending() <= c.srv.cfg.MaxPending {
+		return nil
+	}
 	if err := c.out.Drain(c.srv.cfg.MaxPending / 2); err != nil {
 		if c.stopping.Load() {
 			return errStopped
