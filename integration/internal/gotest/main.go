@@ -4,8 +4,8 @@
 // failed, one line for each package, and a last line with the counts.
 //
 // Beyond go test's own verdict it fails when a test was skipped, unless
-// PATHGATE_NOSKIP is empty, and when no test ran at all, unless -allow-none is
-// the first argument. So a missing peer cannot pass for success.
+// PATHGATE_NOSKIP is empty, and when no test ran at all. So a missing peer
+// cannot pass for success.
 package main
 
 import (
@@ -20,12 +20,6 @@ func main() {
 }
 
 func run(args []string) int {
-	allowNone := false
-	if len(args) > 0 && args[0] == "-allow-none" {
-		allowNone = true
-		args = args[1:]
-	}
-
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -38,7 +32,7 @@ func run(args []string) int {
 	}
 	sum, readErr := summarize(out, os.Stdout)
 	err = errors.Join(readErr, cmd.Wait())
-	if err := errors.Join(err, sum.verdict(os.Getenv("PATHGATE_NOSKIP") != "", allowNone)); err != nil {
+	if err := errors.Join(err, sum.verdict(os.Getenv("PATHGATE_NOSKIP") != "")); err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		sum.print(os.Stdout)
 		return 1

@@ -18,21 +18,19 @@ func TestSummarize(t *testing.T) {
 		build = `{"Action":"build-output","ImportPath":"p","Output":"x.go:1: oops\n"}` + "\n" + `{"Action":"fail","Package":"p"}`
 	)
 	tests := []struct {
-		name      string
-		lines     []string
-		allowNone bool
-		wantErr   string // part of the verdict with no skip allowed; "" for none
-		wantOut   []string
-		wantLast  string
+		name     string
+		lines    []string
+		wantErr  string // part of the verdict with no skip allowed; "" for none
+		wantOut  []string
+		wantLast string
 	}{
-		{"all pass", []string{pass, end}, false, "", []string{"ok   p 1.5s"}, "1 passed, 0 failed, 0 skipped"},
-		{"skip", []string{pass, skip, end}, false, "1 tests skipped", []string{"no tgtd"}, "1 passed, 0 failed, 1 skipped"},
-		{"fail", []string{pass, fail, `{"Action":"fail","Package":"p"}`}, false, "", []string{"got 1, want 2", "FAIL p"}, "1 passed, 1 failed, 0 skipped"},
-		{"panic", []string{panic}, false, "no test ran", []string{"panic: boom"}, "0 passed, 1 failed, 0 skipped"},
-		{"build", []string{build}, false, "no test ran", []string{"x.go:1: oops"}, "0 passed, 1 failed, 0 skipped"},
-		{"none", []string{empty}, false, "no test ran", nil, "0 passed, 0 failed, 0 skipped"},
-		{"none allowed", []string{empty}, true, "", nil, "0 passed, 0 failed, 0 skipped"},
-		{"not json", []string{"go: no such tool", pass}, false, "", []string{"go: no such tool"}, "1 passed, 0 failed, 0 skipped"},
+		{"all pass", []string{pass, end}, "", []string{"ok   p 1.5s"}, "1 passed, 0 failed, 0 skipped"},
+		{"skip", []string{pass, skip, end}, "1 tests skipped", []string{"no tgtd"}, "1 passed, 0 failed, 1 skipped"},
+		{"fail", []string{pass, fail, `{"Action":"fail","Package":"p"}`}, "", []string{"got 1, want 2", "FAIL p"}, "1 passed, 1 failed, 0 skipped"},
+		{"panic", []string{panic}, "no test ran", []string{"panic: boom"}, "0 passed, 1 failed, 0 skipped"},
+		{"build", []string{build}, "no test ran", []string{"x.go:1: oops"}, "0 passed, 1 failed, 0 skipped"},
+		{"none", []string{empty}, "no test ran", nil, "0 passed, 0 failed, 0 skipped"},
+		{"not json", []string{"go: no such tool", pass}, "", []string{"go: no such tool"}, "1 passed, 0 failed, 0 skipped"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -47,7 +45,7 @@ func TestSummarize(t *testing.T) {
 				}
 			}
 			verdict := ""
-			if err := sum.verdict(true, tt.allowNone); err != nil {
+			if err := sum.verdict(true); err != nil {
 				verdict = err.Error()
 			}
 			if tt.wantErr == "" && verdict != "" || !strings.Contains(verdict, tt.wantErr) {
