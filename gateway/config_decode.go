@@ -220,7 +220,19 @@ func parseDuration(s string, low, high time.Duration) (time.Duration, error) {
 }
 
 func durationRule(low, high time.Duration) string {
-	return fmt.Sprintf("such as 500ms, 2s or 1m30s, from %v to %v", low, high)
+	return "such as 500ms, 2s or 1m30s, from " + shortDuration(low) + " to " + shortDuration(high)
+}
+
+// shortDuration leaves out the zero minutes and seconds of "24h0m0s".
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // enum reads one of several words.
@@ -239,7 +251,7 @@ func enum[T ~string](o object, name string, into *T, words ...T) {
 
 // size reads a Size that is a multiple of the smallest block.
 func (o object) size(name string, into *Size, zero bool) {
-	rule := sizeRule + ", a multiple of 512"
+	rule := sizeRule
 	if !zero {
 		rule += ", not 0"
 	}

@@ -3,8 +3,20 @@
 package gateway
 
 import (
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
+
+var update = flag.Bool("update", false, "write golden files anew")
 
 const exampleConfig = `
 state: /var/lib/pathgate
@@ -32,9 +44,74 @@ timeouts: {}                                     # DESIGN.md section 8
 `
 
 func TestExampleParses(t *testing.T) {
-	c, err := Parse("example.yaml", []byte(exampleConfig))
+	got, err := Parse("example.yaml", []byte(exampleConfig))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%+v", c.VMs)
+	want := &Config{
+		State:     "/var/lib/pathgate",
+		Control:   ListenAddr{"unix", "/run/pathgate/control.sock"},
+		Initiator: "iqn.2026-11.internal.pathgate:host-a",
+		Adapters: []AdapterConfig{
+			{Name: "vmhba0", Address: netip.MustParseAddr("127.0.0.1")},
+			{Name: "vmhba1", Address: netip.MustParseAddr("127.0.0.2")},
+		},
+		Targets: []TargetConfig{{
+			Portals:      []Portal{{"127.0.0.1", 13260}, {"127.0.0.1", 13261}},
+			Adapters:     []string{"vmhba0", "vmhba1"},
+			HeaderDigest: DigestNone,
+			DataDigest:   DigestNone,
+			LUNRange:     LUNRange{0, 255},
+		}},
+		LUNs: []LUNRule{{ID: "*", Selector: SelectServiceTime, AllPathsDown: AllPathsDown{Mode: AllPathsDownQueue}, Cache: CacheVolatile}},
+		VMs: []VMConfig{{Name: "vm1", Priority: 5, Disks: []DiskConfig{
+			{Name: "root", Extents: []ExtentConfig{{"vmhba0:0:1", 0, 64 << 20}}, Open: OpenWait},
+			{Name: "scratch", File: "/var/lib/pathgate/vm1-scratch.img", Size: 1 << 30, Open: OpenWait},
+		}}},
+		NBD: NBDConfig{
+			Listen:   []ListenAddr{{"unix", "/run/pathgate/nbd.sock"}, {"tcp", "127.0.0.1:10809"}},
+			OpenWait: 30 * time.Second,
+		},
+		Timeouts: DefaultTimeouts(),
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestB57BadConfigs holds each testdata/config/*.yaml against its .want: all faults,
+// then the excerpts.
+func TestB57BadConfigs(t *testing.T) {
+	files := must[[]string](t)(filepath.Glob("testdata/config/*.yaml"))
+	if len(files) < 20 {
+		t.Fatalf("%d files", len(files))
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
+			_, err := parseConfig(name, must[[]byte](t)(os.ReadFile(file)), testHost(nil), false)
+			got := "accepted\n"
+			var ce *ConfigError
+			if errors.As(err, &ce) {
+				var b strings.Builder
+				if err := ce.Excerpt(&b); err != nil {
+					t.Fatal(err)
+				}
+				got = err.Error() + "\n\n" + b.String()
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".want"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(string(must[[]byte](t)(os.ReadFile(golden))), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func testHost(env map[string]string) host {
+	return host{uid: 0, name: "host-a", home: "/root", env: func(k string) string { return env[k] }}
 }

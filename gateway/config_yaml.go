@@ -5,7 +5,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -14,16 +13,9 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds on the input: a configuration of a thousand VMs is under 1 MiB.
 const (
-	// maxConfigBytes is exclusive: a file of 10 MiB is refused without being parsed.
-	maxConfigBytes = 10 << 20
-	// maxConfigDepth bounds nesting, and with it the parser's recursion.
-	maxConfigDepth = 32
-	// maxConfigColumn bounds the length of a line, since every block level costs a column.
-	maxConfigColumn = 8192
-	// maxFaults bounds what a broken file can make us report.
-	maxFaults = 200
+	noAliases     = "anchors, aliases and merge keys are not used here"
+	noAliasesRule = `write the value out; a star is written "*"`
 )
 
 // position is a place in the file, both from 1.
@@ -73,8 +65,8 @@ func parseYAML(b []byte) (root value, faults []Fault) {
 		return root, []Fault{f}
 	}
 	tokens := lexer.Tokenize(string(b))
-	if f, ok := checkTokens(tokens); !ok {
-		return root, []Fault{f}
+	if faults := checkTokens(tokens); len(faults) > 0 {
+		return root, faults
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -87,60 +79,15 @@ func parseYAML(b []byte) (root value, faults []Fault) {
 			continue
 		}
 		if docs++; docs > 1 {
-			p := at(d.Body.GetToken())
-			c.fault(p, "", "", "is a second document", "one document in a file")
+			c.fault(c.convert(d.Body, "").pos, "", "", "is a second document", "one document in a file")
 			break
 		}
 		root = c.convert(d.Body, "")
 	}
+	if docs == 0 {
+		c.fault(position{1, 1}, "", "", "is empty", "")
+	}
 	return root, c.faults
-}
-
-// checkText refuses what is not UTF-8 text before the library sees it.
-func checkText(b []byte) (Fault, bool) {
-	line, col := 1, 1
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			return Fault{Line: line, Column: col, Message: fmt.Sprintf("byte %#02x is not UTF-8", b[i])}, false
-		case r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f:
-			return Fault{Line: line, Column: col, Message: fmt.Sprintf("control character %#02x", r)}, false
-		case col > maxConfigColumn:
-			return Fault{Line: line, Column: col, Message: "line is too long", Rule: fmt.Sprintf("at most %d characters", maxConfigColumn)}, false
-		}
-		col++
-		if r == '\n' {
-			line, col = line+1, 1
-		}
-		i += n
-	}
-	return Fault{}, true
-}
-
-// checkTokens bounds flow and block nesting before the recursive parser runs.
-func checkTokens(tokens token.Tokens) (Fault, bool) {
-	flow, dashes, line := 0, 0, 0
-	for _, t := range tokens {
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow = max(0, flow-1)
-		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType, token.TagType, token.AnchorType:
-			if t.Position.Line != line {
-				line, dashes = t.Position.Line, 0
-			}
-			if flow == 0 {
-				dashes++
-			}
-		}
-		if flow > maxConfigDepth || dashes > maxConfigDepth || t.Position.IndentLevel > maxConfigDepth {
-			p := at(t)
-			return Fault{Line: p.line, Column: p.column, Message: "is nested too deeply", Rule: fmt.Sprintf("at most %d levels", maxConfigDepth)}, false
-		}
-	}
-	return Fault{}, true
 }
 
 func syntaxFault(err error) Fault {
@@ -176,7 +123,7 @@ func (c *converter) fault(p position, key, val, msg, rule string) {
 func (c *converter) convert(n ast.Node, key string) value {
 	v := value{pos: at(n.GetToken())}
 	if c.depth++; c.depth > maxConfigDepth {
-		c.fault(v.pos, key, "", "is nested too deeply", fmt.Sprintf("at most %d levels", maxConfigDepth))
+		c.fault(v.pos, key, "", "is nested too deeply", depthRule)
 		c.depth--
 		v.kind = kindBad
 		return v
@@ -185,12 +132,9 @@ func (c *converter) convert(n ast.Node, key string) value {
 	switch n := n.(type) {
 	case *ast.NullNode:
 	case *ast.MappingNode:
-		if n.Start != nil && n.IsFlowStyle {
-			v.pos = at(n.Start)
-		}
-		c.mapping(&v, n.Values, key)
+		c.mapping(&v, n.Values, key, n.IsFlowStyle)
 	case *ast.MappingValueNode:
-		c.mapping(&v, []*ast.MappingValueNode{n}, key)
+		c.mapping(&v, []*ast.MappingValueNode{n}, key, n.IsFlowStyle)
 	case *ast.SequenceNode:
 		v.kind = kindList
 		for i, item := range n.Values {
@@ -211,7 +155,7 @@ func (c *converter) convert(n ast.Node, key string) value {
 		v.kind, v.tag, v.text = kindScalar, "bool", n.Token.Value
 	case *ast.AliasNode, *ast.AnchorNode:
 		v.kind = kindBad
-		c.fault(v.pos, key, "", "anchors and aliases are not used here", `write the value out; a lone * is written "*"`)
+		c.fault(v.pos, key, "", noAliases, noAliasesRule)
 	case *ast.TagNode:
 		v.kind = kindBad
 		c.fault(v.pos, key, "", "tags are not used here", "")
@@ -222,9 +166,13 @@ func (c *converter) convert(n ast.Node, key string) value {
 	return v
 }
 
-// mapping converts entries; the first of equal keys counts.
-func (c *converter) mapping(v *value, values []*ast.MappingValueNode, key string) {
+// mapping converts entries; the first of equal keys counts. The library's token of a
+// block mapping is its first colon: v stands at the first key instead.
+func (c *converter) mapping(v *value, values []*ast.MappingValueNode, key string, flow bool) {
 	v.kind = kindMap
+	if !flow && len(values) > 0 {
+		v.pos = at(values[0].Key.GetToken())
+	}
 	seen := make(map[string]int, len(values))
 	for _, mv := range values {
 		e := entry{pos: at(mv.Key.GetToken())}

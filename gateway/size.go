@@ -18,7 +18,7 @@ type Size uint64
 // the arithmetic on extents are signed 64-bit.
 const MaxSize Size = math.MaxInt64
 
-const sizeRule = "bytes, or a whole number with K, M, G, T, P (KiB, MiB, ...), powers of 1024, less than 2^63"
+const sizeRule = "a whole number of bytes, or with KiB, MiB, GiB, TiB, PiB; a multiple of 512, less than 2^63"
 
 var (
 	errSizeSyntax = errors.New("is not a size")

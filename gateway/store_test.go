@@ -404,7 +404,7 @@ func TestStoreFlippedBytes(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, storeFile)
 	found := 0
-	for range 400 {
+	for range 150 {
 		at, mask := rng.IntN(len(good)), byte(1+rng.IntN(255))
 		b := bytes.Clone(good)
 		b[at] ^= mask
@@ -429,7 +429,7 @@ func TestStoreFlippedBytes(t *testing.T) {
 	if found == 0 {
 		t.Error("no flipped byte was ever found")
 	}
-	t.Logf("%d of 400 were found, the rest changed nothing", found)
+	t.Logf("%d of 150 were found, the rest changed nothing", found)
 }
 
 func TestStoreFlippedRecordIsNamed(t *testing.T) {

@@ -144,7 +144,7 @@ func (v *validator) diskExtents(d DiskConfig, key string) {
 		}
 		if total > MaxSize-e.Size {
 			v.fault(at+".size", "makes the disk larger than 2^63-1", "a sum less than 2^63")
-			return
+			continue
 		}
 		total += e.Size
 	}
@@ -185,11 +185,11 @@ func isLocal(l ListenAddr) bool {
 func (v *validator) timeouts() {
 	t := &v.c.Timeouts
 	if t.Request < t.Command {
-		v.fault(v.either("timeouts.request", "timeouts.command"), "request is shorter than command",
-			fmt.Sprintf("request (%v) holds at least one attempt (%v)", t.Request, t.Command))
+		v.fault(v.either("timeouts.request", "timeouts.command"), "does not fit",
+			fmt.Sprintf("request (%v) at least command (%v)", t.Request, t.Command))
 	}
 	if t.FenceLogin > t.Login {
-		v.fault(v.either("timeouts.fence-login", "timeouts.login"), "fence-login is longer than login",
+		v.fault(v.either("timeouts.fence-login", "timeouts.login"), "does not fit",
 			fmt.Sprintf("fence-login (%v) at most login (%v)", t.FenceLogin, t.Login))
 	}
 }
