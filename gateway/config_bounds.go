@@ -32,7 +32,7 @@ func checkText(b []byte) (Fault, bool) {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			return Fault{Line: line, Column: col, Message: fmt.Sprintf("byte %#02x is not UTF-8", b[i])}, false
-		case r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f:
+		case r < ' ' && r != '\n' && r != '\t' && (r != '\r' || i+1 == len(b) || b[i+1] != '\n'), r == 0x7f:
 			return Fault{Line: line, Column: col, Message: fmt.Sprintf("control character %#02x", r)}, false
 		case col > maxConfigColumn:
 			return Fault{Line: line, Column: col, Message: "line is too long", Rule: fmt.Sprintf("at most %d characters", maxConfigColumn)}, false

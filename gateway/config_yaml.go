@@ -5,6 +5,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -64,7 +65,8 @@ func parseYAML(b []byte) (root value, faults []Fault) {
 	if f, ok := checkText(b); !ok {
 		return root, []Fault{f}
 	}
-	tokens := lexer.Tokenize(string(b))
+	// The library miscounts lines that end in CR LF.
+	tokens := lexer.Tokenize(strings.ReplaceAll(string(b), "\r\n", "\n"))
 	if faults := checkTokens(tokens); len(faults) > 0 {
 		return root, faults
 	}

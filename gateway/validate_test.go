@@ -433,3 +433,19 @@ func TestB57TruncatedConfigs(t *testing.T) {
 		checkParse(t, []byte(exampleConfig[:i]))
 	}
 }
+
+func TestConfigLineEnds(t *testing.T) {
+	dos := strings.ReplaceAll(exampleConfig, "\n", "\r\n")
+	if diff := cmp.Diff(mustParse(t, exampleConfig).VMs, mustParse(t, dos).VMs); diff != "" {
+		t.Error(diff)
+	}
+	_, err := Parse("t.yaml", []byte(strings.Replace(dos, "priority: 5", "priority: 50", 1)))
+	if diff := cmp.Diff([]string{"17 vms[0].priority"}, faultKeys(t, err)); diff != "" {
+		t.Error(diff)
+	}
+	// A lone carriage return ends a line for YAML and for nobody else.
+	_, err = Parse("t.yaml", []byte("#\r\rA"))
+	if diff := cmp.Diff([]string{"1 "}, faultKeys(t, err)); diff != "" {
+		t.Error(diff)
+	}
+}
