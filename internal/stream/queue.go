@@ -39,9 +39,11 @@ type Queue struct {
 	fail  func(error)
 	try   func(fd uintptr) bool // one attempt, never waits
 	wait  func(fd uintptr) bool // asks the netpoller to call again
+	begin func()                // the writer goroutine; made once, so that go does not allocate
 	ended sync.WaitGroup        // the writer goroutine
 
 	sent    atomic.Uint64 // position of the first byte that has not left
+	offered atomic.Uint64 // position behind the last byte that a write was given
 	pending atomic.Int64  // bytes appended and not sent
 
 	mu      sync.Mutex
@@ -103,6 +105,10 @@ func NewQueue(conn net.Conn, fail func(error)) *Queue {
 	q.wait = func(fd uintptr) bool {
 		q.writev(fd)
 		return q.werrno != syscall.EAGAIN
+	}
+	q.begin = func() {
+		defer q.ended.Done()
+		q.writer()
 	}
 	return q
 }
@@ -176,13 +182,18 @@ func (q *Queue) addCopyLocked(p []byte, tag uint64, first *bool) {
 // longer moves.
 func (q *Queue) Sent() uint64 { return q.sent.Load() }
 
+// Offered gives the position behind the last byte that was given to a write,
+// which may be running or have ended. Unlike Sent it is never behind what the
+// peer can know: an answer to a message that ends above it is a lie.
+func (q *Queue) Offered() uint64 { return q.offered.Load() }
+
 // Pending gives the number of bytes that wait to be sent.
 func (q *Queue) Pending() int64 { return q.pending.Load() }
 
 // Remove takes out every message tagged tag of which no byte has been handed
-// to the kernel and tells how many messages stayed because theirs had begun.
-// Positions of other messages do not change.
-func (q *Queue) Remove(tag uint64) (stayed int) {
+// to the kernel. It tells how many messages it took out, and how many stayed
+// because theirs had begun. Positions of other messages do not change.
+func (q *Queue) Remove(tag uint64) (removed, stayed int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	keep := q.head
@@ -200,6 +211,9 @@ func (q *Queue) Remove(tag uint64) (stayed int) {
 			begun = true
 		default:
 			begun = false
+			if e.first {
+				removed++
+			}
 			q.pending.Add(-int64(len(e.b)))
 			if e.seg != nil {
 				e.seg.Release()
@@ -212,7 +226,7 @@ func (q *Queue) Remove(tag uint64) (stayed int) {
 	clear(q.ents[keep:])
 	q.ents = q.ents[:keep]
 	q.wakeDrainsLocked()
-	return stayed
+	return removed, stayed
 }
 
 // Drain waits until at most limit bytes wait to be sent: the back-pressure of a
@@ -262,7 +276,8 @@ func (q *Queue) Flush() {
 			break
 		}
 	}
-	q.ended.Go(q.writer)
+	q.ended.Add(1)
+	go q.begin()
 	q.mu.Unlock()
 }
 
@@ -273,6 +288,10 @@ func (q *Queue) doneLocked() bool {
 	}
 	if q.head == len(q.ents) {
 		q.ents, q.head = q.ents[:0], 0
+		if q.hdr != nil { // an idle queue holds no memory
+			q.hdr.Release()
+			q.hdr = nil
+		}
 	}
 	q.endTurnLocked()
 	q.mu.Unlock()
@@ -315,6 +334,10 @@ func (q *Queue) gatherLocked() {
 	for i := q.head; i < len(q.ents) && n < maxVector; i++ {
 		q.vec[n] = q.ents[i].b
 		n++
+	}
+	if n > 0 {
+		last := &q.ents[q.head+n-1]
+		q.offered.Store(last.start + uint64(len(last.b)))
 	}
 	q.niov, q.inWrite = n, n
 	q.wrote, q.werrno = 0, 0

@@ -20,6 +20,10 @@ const (
 	// payloadChunk is the most memory that is set aside for a payload before
 	// its bytes have come, so that no peer sizes our memory.
 	payloadChunk = 256 << 10
+	// copyBelow is how much has to be in the receive memory, in bytes, before a
+	// payload holds on to it. Sparse traffic would otherwise pin a whole chunk
+	// for each small payload.
+	copyBelow = 16 << 10
 )
 
 // Reader is the receive side of one connection. It belongs to one goroutine.
@@ -182,14 +186,20 @@ func (r *Reader) idle() {
 	}
 }
 
-// Payload moves a payload of n bytes to v: what is buffered by reference, the
-// rest straight from the socket into memory of its own. It is true when all n
+// Payload moves a payload of n bytes to v: what is buffered by reference (or as
+// a copy, when that is less memory), the rest straight from the socket into
+// memory of its own. It is true when all n
 // bytes are in v. When it is false the caller calls Fill and then Payload
 // again with the same v and n; between the two it must call nothing else of r.
 func (r *Reader) Payload(v *buffer.Vec, n int) bool {
 	if r.target == nil {
 		k := min(n, r.w-r.r)
-		if k > 0 {
+		switch {
+		case k == 0:
+		case r.w < copyBelow:
+			v.AppendBytes(r.seg.Bytes()[r.r : r.r+k])
+			r.r += k
+		default:
 			r.seg.Retain()
 			v.Append(r.seg.Slice(r.r, r.r+k))
 			r.r += k
