@@ -54,11 +54,11 @@ func (d *disk) WriteAt(p []byte, off int64) (int, error) {
 
 func (d *disk) Flush() error { return nil }
 
-const testSize = 2 << 20
+const testSize = 1 << 20
 
 func runOn(t *testing.T, d *disk, change func(*Config)) (*Checker, *Report) {
 	t.Helper()
-	cfg := Config{Size: testSize, Ops: 3000, Seed: 1, MaxIO: 64 << 10, FUA: 10, Flushes: 5}
+	cfg := Config{Size: testSize, Ops: 2000, Seed: 1, MaxIO: 64 << 10, FUA: 10, Flushes: 5}
 	if change != nil {
 		change(&cfg)
 	}
@@ -80,7 +80,7 @@ func TestCleanRunPasses(t *testing.T) {
 		if rep.Violations != 0 || rep.Errors != 0 {
 			t.Fatalf("a right disk was found wrong: %v", rep)
 		}
-		if rep.Reads.Ops+rep.Writes.Ops < 3000 || rep.Flushes.Ops == 0 || rep.Writes.P99 == 0 || rep.Stall.Gap == 0 {
+		if rep.Reads.Ops+rep.Writes.Ops < 2000 || rep.Flushes.Ops == 0 || rep.Writes.P99 == 0 || rep.Stall.Gap == 0 {
 			t.Errorf("report %v", rep)
 		}
 		if bad, err := c.Verify(d); err != nil || len(bad) != 0 {
@@ -92,7 +92,7 @@ func TestCleanRunPasses(t *testing.T) {
 // Every fault below happens once. The device knows whether any read has
 // returned wrong bytes since; if so the checker must have found it.
 func TestInjectedFaultsAreFound(t *testing.T) {
-	const early, when = 250, 900
+	const early, when = 150, 450
 	type memo struct {
 		p   []byte
 		off int64
@@ -184,14 +184,14 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			harmed, named := 0, 0
-			for seed := range uint64(12) {
+			for seed := range uint64(9) {
 				d := newDisk(testSize)
 				f.set(d)
 				// With one request at a time every wrong byte breaks the history; beside
 				// each other, a wrong one may be permissible.
 				alone := seed < 8
 				_, rep := runOn(t, d, func(c *Config) {
-					c.Seed, c.Reads, c.Ops = seed, 60, 2500
+					c.Seed, c.Reads, c.Ops, c.MaxIO = seed, 60, 1200, 16<<10
 					if alone {
 						c.Writers, c.Depth = 1, 1
 					}
@@ -220,7 +220,7 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 // Many writers beside each other hide nothing: what is wrong in the end, when
 // all writes are acknowledged, is found.
 func TestFaultAtTheEndOfConcurrentRun(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		d := newDisk(testSize)
 		c, rep := runOn(t, d, func(c *Config) { c.Seed = seed })
 		if rep.Violations != 0 {

@@ -43,10 +43,10 @@ func TestGhostOfFailedWriteIsFound(t *testing.T) {
 		var at int64
 		d.onWrite = func(d *disk, n int, p []byte, off int64) (bool, error) {
 			switch n {
-			case 250:
+			case 150:
 				late, at = slices.Clone(p), off
 				return true, errInjected
-			case 800:
+			case 450:
 				copy(d.data[off:], p)
 				// Only where an acknowledged write has come since; the rest is permissible.
 				for i := 0; i < len(late); i += SectorSize {
@@ -61,12 +61,12 @@ func TestGhostOfFailedWriteIsFound(t *testing.T) {
 			return false, nil
 		}
 		d.onRead = func(d *disk, n int, p []byte, off int64) bool {
-			if d.writes < 800 {
+			if d.writes < 450 {
 				copy(d.right, d.data) // the failed write is right either way
 			}
 			return false
 		}
-		_, rep := runOn(t, d, func(c *Config) { c.Seed, c.Reads, c.Writers, c.Depth, c.Ops = seed, 60, 1, 1, 2500 })
+		_, rep := runOn(t, d, func(c *Config) { c.Seed, c.Reads, c.Writers, c.Depth, c.Ops, c.MaxIO = seed, 60, 1, 1, 1200, 16<<10 })
 		if rep.Errors != 1 || d.harmed != (rep.Violations != 0) {
 			t.Errorf("seed %d: wrong bytes read: %v; %v", seed, d.harmed, rep)
 		}
