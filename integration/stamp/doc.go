@@ -36,6 +36,11 @@
 // acknowledged newer write is missing) and [Ghost] (an older write came back
 // over one that had been seen).
 //
+// A sector that was read while a write to it was in flight may be put together
+// of permissible values: targets that serve a file from the page cache do that,
+// and no client may rely on more. Such sectors are counted, not condemned,
+// unless Config.Atomic is set. At rest a sector is never torn.
+//
 // # The journal
 //
 // The intent of each write is recorded before the request is sent, and its end

@@ -58,7 +58,8 @@ const pruneAt = 8
 type model struct {
 	run     uint64
 	began   time.Time
-	initial *op // what the sectors held before the run
+	initial *op  // what the sectors held before the run
+	atomic  bool // a read in the middle of a write is a violation
 
 	mu      sync.Mutex
 	now     int64 // counts events
@@ -66,6 +67,7 @@ type model struct {
 	hashes  []uint64 // of the initial contents
 	ops     map[uint32][]*op
 	reads   []int64 // starts of the reads in flight
+	races   int64   // sectors read in the middle of a write
 	log     io.Writer
 	logErr  error
 }
@@ -212,6 +214,10 @@ func (m *model) judge(r read, lba uint64, b []byte) (Violation, bool) {
 	values := m.at(lba)
 	s, err := parse(b, m.run)
 	found, kind := m.identify(lba, b, s, err)
+	if found == nil && err != nil && !m.atomic && m.raced(r, *values, lba, b) {
+		m.races++
+		return Violation{}, true
+	}
 	if found == nil {
 		return m.violation(kind, r, lba, describe(s, err), nil), false
 	}

@@ -26,6 +26,8 @@ type Report struct {
 	Violations int64          `json:"violations"`          // sectors of reads that were wrong
 	List       []Violation    `json:"list,omitempty"`      // one for each kind, LBA and value; the first ones
 	Kinds      map[string]int `json:"kinds,omitempty"`     // violations by kind
+	// Races are sectors that were read in the middle of a write to them.
+	Races int64 `json:"races"`
 	// Stall is the longest time in which no request of any writer succeeded,
 	// the time from the last success to the end included.
 	Stall Stall `json:"stall"`
@@ -74,7 +76,8 @@ func (r *Report) String() string {
 	for _, s := range r.WriterStalls {
 		fmt.Fprintf(&b, " %v", s.Gap.Round(time.Microsecond))
 	}
-	return b.String() + "\n"
+	fmt.Fprintf(&b, "\nsectors read in the middle of a write %d\n", r.Races)
+	return b.String()
 }
 
 type opKind int
@@ -171,6 +174,9 @@ func (c *Checker) report() *Report {
 	defer m.mu.Unlock()
 	r := m.r
 	r.Seed = c.cfg.Seed
+	c.model.mu.Lock()
+	r.Races = c.model.races
+	c.model.mu.Unlock()
 	r.Reads, r.Writes, r.Flushes = m.classes[kindRead].class(), m.classes[kindWrite].class(), m.classes[kindFlush].class()
 	r.Stall, r.WriterStalls = m.stalls[0], m.stalls[1:]
 	return &r

@@ -42,6 +42,10 @@ type Config struct {
 	Journal  io.Writer     // nil = in memory only
 	// ErrorPause keeps a writer from spinning on a disk that fails; 10 ms.
 	ErrorPause time.Duration
+	// Atomic: the target promises that reads and writes of one sector exclude
+	// each other, so a sector read in the middle of a write is torn. Without it
+	// such sectors are counted as Races (targets that serve files do this).
+	Atomic bool
 	// NoFill leaves out the first pass that writes every sector once.
 	NoFill bool
 }
@@ -86,6 +90,7 @@ func New(cfg Config) (*Checker, error) {
 	}
 	run := rand.Uint64() | 1 // different on every run, or old contents could pass for new
 	c := &Checker{cfg: cfg, model: newModel(run, uint64(cfg.Size/SectorSize), cfg.Journal)}
+	c.model.atomic = cfg.Atomic
 	c.meter = newMeter(cfg.Writers)
 	c.left.Store(cfg.Ops)
 	return c, nil

@@ -74,6 +74,7 @@ func run(ctx context.Context, args []string, out io.Writer) (good bool, err erro
 	f.IntVar(&cfg.Reads, "reads", 40, "per cent of reads; -1 = none")
 	f.IntVar(&cfg.FUA, "fua", 5, "per cent of writes with FUA")
 	f.IntVar(&cfg.Flushes, "flushes", 1, "per cent of requests followed by a flush")
+	f.BoolVar(&cfg.Atomic, "atomic", false, "a sector that is read in the middle of a write is torn")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "of the choice of requests")
 	if err := f.Parse(args); err != nil {
 		return false, err
