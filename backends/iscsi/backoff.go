@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iscsi
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"pathgate/backends"
+)
+
+// Pauses between attempts to log in.
+const (
+	firstPause  = 100 * time.Millisecond
+	maxPause    = 5 * time.Second
+	deniedPause = 60 * time.Second // somebody has to change something first
+	// steady is how long a session has to live for the next loss to count as the
+	// first again: two nexuses that kick each other out do not spin.
+	steady = 5 * time.Second
+)
+
+// backoff gives the pauses: doubling up to a bound, with jitter, so that the
+// nexuses of a host do not return in step. The zero value is ready.
+type backoff struct {
+	pause time.Duration // of the last failure, before jitter
+	last  time.Duration // the pause that runs now; 0: until it is interrupted
+}
+
+// reset starts again after a session that lived for d.
+func (f *backoff) reset(d time.Duration) {
+	if d >= steady {
+		f.pause = 0
+	}
+}
+
+// next gives the pause after a failure of class c: at least three quarters of the
+// nominal time, at most five.
+func (f *backoff) next(c backends.LossClass) time.Duration {
+	f.pause = min(max(2*f.pause, firstPause), maxPause)
+	p := f.pause
+	if c == backends.LossDenied {
+		return deniedPause + time.Duration(rand.Int64N(int64(deniedPause/4)))
+	}
+	return p*3/4 + time.Duration(rand.Int64N(int64(p/2)))
+}
