@@ -7,7 +7,9 @@ package nbd
 import (
 	"encoding/binary"
 	"io"
+	"runtime"
 	"testing"
+	"time"
 
 	nc "pathgate/integration/nbdclient"
 )
@@ -103,4 +105,57 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}
 		})
 	}
+}
+
+var noDeadline time.Time
+
+func heap() int64 {
+	for range 3 { // the pools take two collections to empty
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// B67: an idle connection holds no data buffer, after it has done I/O too.
+func TestB67IdleConnections(t *testing.T) {
+	const n = 1000
+	b := offer(t, memory(t, diskSize))
+	clients := make([]*peer, n)
+	dial := func(i int) {
+		r := b.entered(t)
+		r.Conn.SetDeadline(noDeadline)
+		clients[i] = r
+	}
+	dial(0)
+	before := heap()
+	msg, reply := ioRound()
+	for i := range clients {
+		if i > 0 {
+			dial(i)
+		}
+		clients[i].Send(msg)
+		if _, err := io.ReadFull(clients[i].Conn, reply); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (heap() - before) / n
+	t.Logf("an idle connection takes %d bytes (heap and stacks; the test's own end is in it)", each)
+	// The smallest receive segment is 64 KiB; a header chunk would be 4 KiB.
+	if each > 24<<10 {
+		t.Errorf("%d bytes per idle connection", each)
+	}
+	for _, r := range clients {
+		r.Close()
+	}
+	eventually(t, "all gone", func() bool { return len(b.Connections()) == 0 })
+}
+
+// ioRound is a write and two reads, and room for the replies.
+func ioRound() (msg, reply []byte) {
+	msg = append(nc.Request{Cmd: nc.CmdWrite, Length: 65536}.Append(nil), make([]byte, 65536)...)
+	msg = nc.Request{Cmd: nc.CmdRead, Length: 4096}.Append(msg)
+	msg = nc.Request{Cmd: nc.CmdRead, Length: 32768}.Append(msg)
+	return msg, make([]byte, 3*16+4096+32768)
 }

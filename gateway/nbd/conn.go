@@ -35,8 +35,8 @@ type conn struct {
 	nc    net.Conn
 	in    *stream.Reader
 	out   *stream.Queue
-	log   *slog.Logger
 	peer  Peer
+	id    string // names the connection in the log
 	since time.Time
 
 	number uint64 // guarded by srv.mu until the goroutine starts
@@ -80,7 +80,7 @@ type conn struct {
 
 func newConn(l *listener, nc net.Conn) *conn {
 	c := &conn{
-		srv: l.srv, from: l, nc: nc, log: l.srv.log, since: time.Now(),
+		srv: l.srv, from: l, nc: nc, since: time.Now(),
 		killed: make(chan struct{}), done: make(chan struct{}), drained: make(chan struct{}),
 	}
 	c.in = stream.NewReader(nc)
@@ -90,14 +90,14 @@ func newConn(l *listener, nc net.Conn) *conn {
 	return c
 }
 
-// name gives c its name for people; c.number is set.
+// name gives c its name for people. Called with srv.mu held, c.number set.
 func (c *conn) name() {
 	n := remoteName(c.nc)
 	if c.nc.LocalAddr().Network() != "tcp" {
 		n = fmt.Sprintf("%s#%d", c.nc.LocalAddr(), c.number)
 	}
 	c.peer = Peer{Local: c.nc.LocalAddr(), Remote: c.nc.RemoteAddr(), Connection: "nbd " + n}
-	c.log = c.log.With("peer", n)
+	c.id = n
 }
 
 func remoteName(nc net.Conn) string {
@@ -120,22 +120,31 @@ func (c *conn) serve() {
 	defer c.srv.remove(c)
 	err := c.handshake()
 	if err == nil {
-		c.log.Info("client uses export", "export", c.handle.Name)
+		c.log(slog.LevelInfo, "client uses export")
 		stop := c.dev.Watch(c.changed)
 		c.changed(backends.SizeChanged) // what changed before the watch
 		err = c.transmit()
 		c.finish(err)
 		stop()
-		c.log.Info("client left export", "export", c.handle.Name, "reason", reason(err))
+		c.log(slog.LevelInfo, "client left export", "reason", reason(err))
 		c.handle.close()
 	} else {
 		c.settle()
-		c.log.Debug("handshake ended", "reason", reason(err))
+		c.log(slog.LevelDebug, "handshake ended", "reason", reason(err))
 	}
 	c.cancel()
 	c.nc.Close()
 	c.out.Close()
 	c.in.Close()
+}
+
+// log writes a line about c, within the quota of the server.
+func (c *conn) log(level slog.Level, msg string, args ...any) {
+	args = append(args, "peer", c.id)
+	if c.handle.Name != "" {
+		args = append(args, "export", c.handle.Name)
+	}
+	c.srv.log.line(level, msg, args...)
 }
 
 func reason(err error) string {

@@ -39,11 +39,11 @@ type ExportSource interface {
 type Mode uint8
 
 const (
-	// Inspect: NBD_OPT_INFO asks what the export is like. The handle is closed at
+	// Inspect is for NBD_OPT_INFO, which asks what the export is like. The handle is closed at
 	// once; nothing is submitted. Open should not wait and should not displace
 	// another client.
 	Inspect Mode = iota + 1
-	// Use: the client goes to transmission.
+	// Use is for a client that goes to transmission.
 	Use
 )
 

@@ -30,8 +30,8 @@ func fuzzed(f *testing.F, prefix []byte) (run func(t *testing.T, input []byte)) 
 			_, err := io.Copy(io.Discard, conn)
 			ended <- err
 		}()
-		conn.Write(append(prefix[:len(prefix):len(prefix)], input...)) // fails when the server has closed
-		conn.(*net.UnixConn).CloseWrite()
+		_, _ = conn.Write(append(prefix[:len(prefix):len(prefix)], input...)) // fails when the server has closed
+		_ = conn.(*net.UnixConn).CloseWrite()
 		if err := <-ended; isTimeout(err) {
 			t.Fatal("the connection does not end")
 		}

@@ -37,8 +37,8 @@ func (c *conn) handshake() error {
 	for range maxOptions {
 		waited, err := c.option()
 		if errors.Is(err, errTransmission) {
-			c.setReadDeadline(time.Time{})
-			return c.nc.SetWriteDeadline(time.Time{})
+			c.setDeadlines(time.Time{})
+			return nil
 		}
 		if err != nil {
 			if timedOut(err) {
@@ -132,7 +132,7 @@ func (c *conn) choose(o option, data []byte) (waited time.Duration, err error) {
 	case c.stopping.Load():
 		return 0, c.replyError(o, repErrShutdown, "server is being stopped")
 	}
-	switch o { //nolint:exhaustive // the others are above
+	switch o {
 	case optList:
 		return 0, c.list(data)
 	case optInfo, optGo:

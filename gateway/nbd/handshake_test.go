@@ -22,7 +22,7 @@ func standard(t *testing.T) (*bed, *source) {
 }
 
 // closed tells that the server has closed the connection without a further byte.
-func closed(t *testing.T, r *nc.Raw) {
+func closed(t *testing.T, r *peer) {
 	t.Helper()
 	if b, err := io.ReadAll(r.Conn); len(b) != 0 || errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
 		t.Errorf("got % x, %v, want the end of the connection", b, err)
@@ -47,13 +47,13 @@ func TestB41ClientFlags(t *testing.T) {
 	b, _ := standard(t)
 	for _, flags := range []uint32{4, 1 << 31, 7, 0xffffffff} {
 		r := b.raw(t)
-		r.ReadGreeting()
+		r.greeting()
 		r.SendClientFlags(flags)
 		closed(t, r)
 	}
 	for _, flags := range []uint32{nc.FixedNewstyle, nc.FixedNewstyle | nc.NoZeroes} {
 		r := b.raw(t)
-		r.ReadGreeting()
+		r.greeting()
 		r.SendClientFlags(flags)
 		if _, err := r.List(); err != nil {
 			t.Errorf("flags %#x: %v", flags, err)
@@ -61,13 +61,13 @@ func TestB41ClientFlags(t *testing.T) {
 	}
 	// Without fixed newstyle there is one option only, and it works.
 	r := b.raw(t)
-	r.ReadGreeting()
+	r.greeting()
 	r.SendClientFlags(0)
 	if e, err := r.ExportName("x", false); err != nil || e.Size != diskSize {
 		t.Errorf("got %+v, %v", e, err)
 	}
 	r = b.raw(t)
-	r.ReadGreeting()
+	r.greeting()
 	r.SendClientFlags(0)
 	r.SendOption(nc.OptList, nil)
 	closed(t, r)
@@ -201,7 +201,7 @@ func TestExportNameReply(t *testing.T) {
 	b, _ := standard(t)
 	for _, flags := range []uint32{nc.FixedNewstyle, nc.FixedNewstyle | nc.NoZeroes} {
 		r := b.raw(t)
-		r.ReadGreeting()
+		r.greeting()
 		r.SendClientFlags(flags)
 		r.SendOption(nc.OptExportName, []byte("x"))
 		r.Send(nc.Request{Cmd: nc.CmdFlush, Cookie: 7}.Append(nil))
@@ -243,9 +243,7 @@ func TestB45CutAndUnexpected(t *testing.T) {
 		opens := s.opened()
 		r := b.raw(t)
 		r.Send(script[:cut])
-		if u, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-			u.CloseWrite()
-		}
+		r.closeWrite()
 		if _, err := io.ReadAll(r.Conn); isTimeout(err) {
 			t.Fatalf("cut at %d: the server waits for ever", cut)
 		}
@@ -259,9 +257,7 @@ func TestB45CutAndUnexpected(t *testing.T) {
 		bad[at] ^= 0x80
 		r := b.raw(t)
 		r.Send(bad)
-		if u, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-			u.CloseWrite()
-		}
+		r.closeWrite()
 		if _, err := io.ReadAll(r.Conn); isTimeout(err) {
 			t.Fatalf("wrong byte at %d: the server waits for ever", at)
 		}
@@ -340,7 +336,7 @@ func TestOpenWaits(t *testing.T) {
 	timer := time.NewTimer(100 * time.Millisecond)
 	<-timer.C
 	close(appear)
-	for _, r := range []*nc.Raw{r1, r2} {
+	for _, r := range []*peer{r1, r2} {
 		for {
 			rep, err := r.ReadOptionReply()
 			if err != nil {

@@ -91,7 +91,7 @@ func random(t *testing.T) string {
 	b := make([]byte, diskSize)
 	r := rand.NewChaCha8([32]byte{1})
 	for off := 0; off < len(b); off += 3 << 20 {
-		r.Read(b[off:min(off+1<<20, len(b))])
+		_, _ = r.Read(b[off:min(off+1<<20, len(b))])
 	}
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -61,7 +62,7 @@ func (l *listener) accept(ctx context.Context) error {
 		if ctx.Err() != nil || !passing(err) {
 			return err
 		}
-		l.srv.log.Warn("accept failed, pausing", "listener", l.ln.Addr().String(), "pause", pause, "error", err)
+		l.srv.log.line(slog.LevelWarn, "accept failed, pausing", "listener", l.ln.Addr().String(), "pause", pause, "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -88,11 +89,10 @@ func passing(err error) bool {
 func (l *listener) start(nc net.Conn) {
 	c := newConn(l, nc)
 	if !l.srv.admit(c) {
-		l.srv.log.Debug("connection refused: too many", "peer", remoteName(nc))
+		l.srv.log.line(slog.LevelWarn, "connection refused: too many", "peer", remoteName(nc))
 		c.discard()
 		return
 	}
-	c.name()
 	if tc, ok := nc.(*net.TCPConn); ok && l.srv.cfg.UserTimeout > 0 {
 		setUserTimeout(tc, l.srv.cfg.UserTimeout)
 	}

@@ -16,8 +16,6 @@ import (
 	nc "pathgate/integration/nbdclient"
 )
 
-var noDeadline time.Time
-
 func descriptors(tb testing.TB) int {
 	tb.Helper()
 	list, err := os.ReadDir("/proc/self/fd")
@@ -25,71 +23,6 @@ func descriptors(tb testing.TB) int {
 		tb.Fatal(err)
 	}
 	return len(list)
-}
-
-func heap() int64 {
-	for range 3 { // the pools take two collections to empty
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
-}
-
-// B67: an idle connection holds no data buffer, after it has done I/O too.
-func TestB67IdleConnections(t *testing.T) {
-	const n = 1000
-	b := offer(t, memory(t, diskSize))
-	clients := make([]*nc.Raw, n)
-	dial := func(i int) {
-		r := b.entered(t)
-		r.Conn.SetDeadline(noDeadline)
-		clients[i] = r
-	}
-	dial(0)
-	before := heap()
-	msg, reply := ioRound()
-	for i := range clients {
-		if i > 0 {
-			dial(i)
-		}
-		if err := clients[i].Send(msg); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := readFull(clients[i], reply); err != nil {
-			t.Fatal(err)
-		}
-	}
-	each := (heap() - before) / n
-	t.Logf("an idle connection takes %d bytes (heap and stacks; the test's own end is in it)", each)
-	// The smallest receive segment is 64 KiB; a header chunk would be 4 KiB.
-	if each > 24<<10 {
-		t.Errorf("%d bytes per idle connection", each)
-	}
-	for _, r := range clients {
-		r.Close()
-	}
-	eventually(t, "all gone", func() bool { return len(b.Connections()) == 0 })
-}
-
-// ioRound is a write and two reads, and room for the replies.
-func ioRound() (msg, reply []byte) {
-	msg = append(nc.Request{Cmd: nc.CmdWrite, Length: 65536}.Append(nil), make([]byte, 65536)...)
-	msg = nc.Request{Cmd: nc.CmdRead, Length: 4096}.Append(msg)
-	msg = nc.Request{Cmd: nc.CmdRead, Length: 32768}.Append(msg)
-	return msg, make([]byte, 3*16+4096+32768)
-}
-
-func readFull(r *nc.Raw, p []byte) (int, error) {
-	n := 0
-	for n < len(p) {
-		k, err := r.Conn.Read(p[n:])
-		n += k
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // B69: random disconnects in every state leave no goroutine, descriptor, credit
@@ -139,7 +72,7 @@ func disconnect(t *testing.T, b *bed, r *rand.Rand) {
 		return
 	}
 	defer conn.Close()
-	raw := &nc.Raw{Conn: conn}
+	raw := &peer{&nc.Raw{Conn: conn}}
 	script := []byte{0, 0, 0, nc.FixedNewstyle | nc.NoZeroes}
 	script = nc.AppendOption(script, nc.OptGo, goData(1, "x", 0))
 	for range 20 {
@@ -156,7 +89,7 @@ func disconnect(t *testing.T, b *bed, r *rand.Rand) {
 	raw.Send(script[:r.IntN(len(script))]) // may fail: the server may have gone first
 	if r.IntN(2) == 0 {
 		raw.Conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-		raw.Read(r.IntN(200000))
+		raw.skip(r.IntN(200000))
 	}
 }
 

@@ -51,14 +51,15 @@ type Config struct {
 	// MaxPending is how many bytes of replies may wait for a client that does
 	// not read before its requests are no longer read. DefaultMaxPending.
 	MaxPending int64
-	// Logger is told connections and their ends; nil: nothing is logged.
+	// Logger is told connections and their ends, at a bounded rate; nil: nothing
+	// is logged.
 	Logger *slog.Logger
 }
 
 // Server is an NBD server. Safe for concurrent use. Make it with New.
 type Server struct {
 	cfg Config
-	log *slog.Logger
+	log clientLog
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -91,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, log: log, conns: make(map[*conn]struct{})}, nil
+	return &Server{cfg: cfg, log: clientLog{to: log}, conns: make(map[*conn]struct{})}, nil
 }
 
 // Connection describes a client for people.
@@ -158,6 +159,7 @@ func (s *Server) admit(c *conn) bool {
 		return false
 	}
 	c.number = s.next
+	c.name()
 	s.next++
 	c.from.count++
 	s.conns[c] = struct{}{}

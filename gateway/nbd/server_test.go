@@ -158,8 +158,27 @@ func (b *bed) client(tb testing.TB) *nbdclient.Client {
 	return c
 }
 
+// peer is a raw client. That sending fails is no error of its own: it shows in
+// what is read next.
+type peer struct{ *nbdclient.Raw }
+
+func (p *peer) Send(b []byte)                    { _ = p.Raw.Send(b) }
+func (p *peer) SendOption(o uint32, data []byte) { _ = p.Raw.SendOption(o, data) }
+func (p *peer) SendClientFlags(flags uint32)     { _ = p.Raw.SendClientFlags(flags) }
+func (p *peer) ended()                           { _, _ = p.Read(1) }
+func (p *peer) skip(n int)                       { _, _ = p.Read(n) }
+func (p *peer) greeting()                        { _, _ = p.ReadGreeting() }
+func (p *peer) greet()                           { _, _ = p.Greet() }
+
+// closeWrite ends the peer's stream and leaves the other direction open.
+func (p *peer) closeWrite() {
+	if u, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		_ = u.CloseWrite()
+	}
+}
+
 // raw dials without a word.
-func (b *bed) raw(tb testing.TB) *nbdclient.Raw {
+func (b *bed) raw(tb testing.TB) *peer {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -168,11 +187,11 @@ func (b *bed) raw(tb testing.TB) *nbdclient.Raw {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { r.Close() })
-	return r
+	return &peer{r}
 }
 
 // greeted dials and exchanges flags.
-func (b *bed) greeted(tb testing.TB) *nbdclient.Raw {
+func (b *bed) greeted(tb testing.TB) *peer {
 	tb.Helper()
 	r := b.raw(tb)
 	if _, err := r.Greet(); err != nil {
@@ -182,7 +201,7 @@ func (b *bed) greeted(tb testing.TB) *nbdclient.Raw {
 }
 
 // entered dials and goes to transmission on the export x.
-func (b *bed) entered(tb testing.TB) *nbdclient.Raw {
+func (b *bed) entered(tb testing.TB) *peer {
 	tb.Helper()
 	r := b.greeted(tb)
 	if _, err := r.Info(nbdclient.OptGo, "x"); err != nil {

@@ -171,10 +171,14 @@ func TestExportFlags(t *testing.T) {
 		{"zeroes", backends.CanWriteZeroes, always | zeroes},
 		{"cache", backends.CanCache, always | txSendCache},
 		{"rotational", backends.Rotational, always | txRotational},
-		{"read-only", backends.ReadOnly | backends.CanUnmap | backends.CanWriteZeroes | backends.CanCache,
-			always | txReadOnly | txSendCache},
-		{"B52 DF is never offered", ^backends.Caps(0) &^ backends.ReadOnly,
-			always | zeroes | txSendTrim | txSendCache | txRotational | txCanMultiConn},
+		{
+			"read-only", backends.ReadOnly | backends.CanUnmap | backends.CanWriteZeroes | backends.CanCache,
+			always | txReadOnly | txSendCache,
+		},
+		{
+			"B52 DF is never offered", ^backends.Caps(0) &^ backends.ReadOnly,
+			always | zeroes | txSendTrim | txSendCache | txRotational | txCanMultiConn,
+		},
 	}
 	for _, tt := range tests {
 		if got := exportFlags(tt.caps); got != tt.want {
