@@ -14,6 +14,14 @@ import (
 	"pathgate/internal/buffer"
 )
 
+// add appends m.
+func add(t *testing.T, q *Queue, m *Message) {
+	t.Helper()
+	if _, err := q.Append(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // pair gives the two ends of a unix socket connection.
 func pair(t *testing.T) (near, far *net.UnixConn) {
 	t.Helper()
@@ -46,7 +54,7 @@ func TestDrainWaitsForTheReader(t *testing.T) {
 	const n = 4 << 20
 	var v buffer.Vec
 	v.AppendZeros(n)
-	q.Append(&Message{Header: []byte("head"), Data: v})
+	add(t, q, &Message{Header: []byte("head"), Data: v})
 	if got := q.Pending(); got != n+4 {
 		t.Errorf("pending %d, want %d", got, n+4)
 	}
@@ -78,7 +86,7 @@ func TestDrainEndsWithTheConnection(t *testing.T) {
 	q := NewQueue(near, func(err error) { failed <- err })
 	var v buffer.Vec
 	v.AppendZeros(4 << 20)
-	q.Append(&Message{Data: v})
+	add(t, q, &Message{Data: v})
 	q.Flush()
 	drained := make(chan error, 1)
 	go func() { drained <- q.Drain(0) }()
@@ -104,7 +112,7 @@ func TestIdleQueueHoldsNoMemory(t *testing.T) {
 	defer func() { near.Close(); q.Close() }()
 	got := make([]byte, 3)
 	for i := range 3 {
-		q.Append(&Message{Header: []byte{byte(i)}})
+		add(t, q, &Message{Header: []byte{byte(i)}})
 		if q.hdr == nil {
 			t.Fatal("no header memory in use: nothing is tested")
 		}
@@ -125,7 +133,9 @@ func TestPayloadMemory(t *testing.T) {
 	r := NewReader(near)
 	defer r.Close()
 	take := func(n int) *buffer.Segment {
-		far.Write(bytes.Repeat([]byte{byte(n)}, n))
+		if _, err := far.Write(bytes.Repeat([]byte{byte(n)}, n)); err != nil {
+			t.Fatal(err)
+		}
 		var v buffer.Vec
 		defer func() { v.Release() }()
 		for len(r.Buffered()) < n {
