@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"pathgate/backends"
+)
+
+// Config is what a Manager is made of. It is not changed afterwards.
+type Config struct {
+	// Adapters in the order of their names; at least one.
+	Adapters []Adapter
+	Targets  []Target
+	// Timers: a zero field takes its default (DefaultTimers).
+	Timers Timers
+	// Rule gives the rule of a device that is known by these names (identity,
+	// canonical name). Nil: the zero Rule for all. Called on any goroutine; it
+	// must not block.
+	Rule func(names ...string) Rule
+	// Store and Events are required.
+	Store  Store
+	Events Events
+	// Run counts the runs of the gateway, so that the ghosts of each are told
+	// apart. It only grows.
+	Run uint64
+
+	fenceOff bool // for the negative control of the fencing tests
+}
+
+// Adapter is an initiator port ("HBA" in the patent, par. 0083).
+type Adapter struct {
+	Name      string // "vmhba0": without ':'
+	Connector backends.Connector
+}
+
+// Target is a set of portals with common rules.
+type Target struct {
+	// Portals get sessions, "address:port".
+	Portals []string
+	// Name limits the sessions to one target name. With a name and without
+	// Discover no SendTargets is needed. Empty: all names that the portals offer.
+	Name string
+	// Discover adds the portals that targets advertise, if their address is in
+	// AllowedNetworks.
+	Discover        bool
+	AllowedNetworks []netip.Prefix
+	// Adapters limits it to these adapters. Empty: all.
+	Adapters []string
+	// Connectors gives the connector of an adapter for this target, where targets
+	// have parameters of their own (CHAP). Nil entries, nil map: the adapter's.
+	Connectors map[string]backends.Connector
+	// FirstLUN and LastLUN bound the LUNs that are looked at. Both 0: 0-255.
+	FirstLUN, LastLUN uint16
+}
+
+// Rule is how a device is used. The zero Rule: service-time, requests wait for
+// a path without end, the cache is volatile, no quiesce time.
+type Rule struct {
+	// Alias is a further name of the device.
+	Alias string
+	// Selector is its path selector; "" is service-time.
+	Selector string
+	// AllPathsDown is what happens to requests while no path lives.
+	AllPathsDown AllPathsDown
+	// CacheProtected: the write cache outlives a loss of the target. False, and
+	// evidence of a loss makes the next flush fail; true where it is not so loses
+	// acknowledged writes silently.
+	CacheProtected bool
+	// Quiesce: after that time an unfenced ghost counts as gone. 0: never. Too
+	// short a time corrupts data.
+	Quiesce time.Duration
+	// MergeWeak: a weak identity merges over target names too. For targets that
+	// are known to share their medium.
+	MergeWeak bool
+}
+
+// AllPathsDown bounds the wait for a path, from when the last one was lost. The
+// zero value waits without end.
+type AllPathsDown struct {
+	// Fail: requests fail at once.
+	Fail bool
+	// For is how long they wait; 0 with Fail false: without end.
+	For time.Duration
+}
+
+// Timers are the times of the path manager. A zero field takes its default.
+type Timers struct {
+	Command      time.Duration // one attempt of a command: 8 s
+	Request      time.Duration // a request over all attempts while a path lives: 25 s
+	Abort        time.Duration // ABORT TASK: 2 s
+	Reset        time.Duration // LOGICAL UNIT RESET: 5 s
+	ResetDrain   time.Duration // draining before it: 1 s, but never over ResetGap
+	ResetGap     time.Duration // the most that other I/O waits for a reset: 500 ms
+	Login        time.Duration // what a login may take: 15 s
+	FenceLogin   time.Duration // what a fencing login may take: 5 s
+	FenceRetry   time.Duration // between fencing attempts that failed: 1 s
+	OwnRoute     time.Duration // a fence waits so long for a login over the path's own way: 250 ms
+	Failback     time.Duration // stable before a path is used again: 15 s
+	Probe        time.Duration // between proofs of a path that fails: 5 s
+	SlowProbe    time.Duration // between proofs of a quarantined path: 60 s
+	Discover     time.Duration // between SendTargets: 60 s
+	DiscoverFail time.Duration // after a failed one, doubled up to Discover: 1 s
+	Scan         time.Duration // a command of the scan: 5 s
+	Drain        time.Duration // draining at Close: 10 s
+}
+
+// DefaultTimers gives the defaults, for a Manager that is used by itself; the
+// gateway passes those of its one table.
+func DefaultTimers() Timers {
+	return Timers{
+		Command: 8 * time.Second, Request: 25 * time.Second,
+		Abort: 2 * time.Second, Reset: 5 * time.Second,
+		ResetDrain: time.Second, ResetGap: 500 * time.Millisecond,
+		Login: 15 * time.Second, FenceLogin: 5 * time.Second, FenceRetry: time.Second, OwnRoute: 250 * time.Millisecond,
+		Failback: 15 * time.Second, Probe: 5 * time.Second, SlowProbe: time.Minute,
+		Discover: time.Minute, DiscoverFail: time.Second, Scan: 5 * time.Second, Drain: 10 * time.Second,
+	}
+}
+
+// fill replaces zero fields by their defaults.
+func (t *Timers) fill() {
+	d := DefaultTimers()
+	have, def := t.all(), d.all()
+	for i := range have {
+		if *have[i] == 0 {
+			*have[i] = *def[i]
+		}
+	}
+}
+
+func (t *Timers) all() []*time.Duration {
+	return []*time.Duration{&t.Command, &t.Request, &t.Abort, &t.Reset, &t.ResetDrain, &t.ResetGap, &t.Login,
+		&t.FenceLogin, &t.FenceRetry, &t.OwnRoute, &t.Failback, &t.Probe, &t.SlowProbe, &t.Discover,
+		&t.DiscoverFail, &t.Scan, &t.Drain}
+}
+
+const defaultLastLUN = 255
+
+// validate reports all faults at once.
+func (c *Config) validate() error {
+	var faults []error
+	names := map[string]bool{}
+	for _, a := range c.Adapters {
+		switch {
+		case a.Name == "" || names[a.Name]:
+			faults = append(faults, fmt.Errorf("adapter %q: name is empty or not unique", a.Name))
+		case a.Connector == nil:
+			faults = append(faults, fmt.Errorf("adapter %q: no connector", a.Name))
+		}
+		names[a.Name] = true
+	}
+	if len(c.Adapters) == 0 {
+		faults = append(faults, errors.New("no adapter"))
+	}
+	for i := range c.Targets {
+		t := &c.Targets[i]
+		if len(t.Portals) == 0 {
+			faults = append(faults, fmt.Errorf("target %d: no portal", i))
+		}
+		if t.LastLUN < t.FirstLUN {
+			faults = append(faults, fmt.Errorf("target %d: LUN range %d-%d", i, t.FirstLUN, t.LastLUN))
+		}
+		for _, a := range t.Adapters {
+			if !names[a] {
+				faults = append(faults, fmt.Errorf("target %d: adapter %q is not known", i, a))
+			}
+		}
+	}
+	for _, d := range c.Timers.all() {
+		if *d < 0 {
+			faults = append(faults, errors.New("a timer is negative"))
+			break
+		}
+	}
+	if c.Store == nil || c.Events == nil {
+		faults = append(faults, errors.New("no store or no event sink"))
+	}
+	return errors.Join(faults...)
+}

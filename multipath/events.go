@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"fmt"
+	"time"
+
+	"pathgate/backends"
+)
+
+// Events is told what happens, for people and policies. Event must not block
+// and must not call the Manager or a Device; it may be called on any goroutine,
+// with no lock held.
+type Events interface{ Event(e Event) }
+
+// EventKind is the kind of an Event.
+type EventKind uint8
+
+// Kinds of events, with the fields that they set beside Time and Device.
+const (
+	// PathUp: a path is used, at once (Health Up) or while no other one is there
+	// (Marginal). Path, Health, Reason.
+	PathUp EventKind = iota + 1
+	// PathDown: a path is not used any more. Path, Health, Loss, Reason.
+	PathDown
+	// PathQuarantined: a path leads where it should not. An alarm. Path, Reason.
+	PathQuarantined
+	// PathDisabled, PathEnabled: an administrator. Path.
+	PathDisabled
+	PathEnabled
+	// PathSlow: a command went over its deadline; Duration is its age. Path.
+	PathSlow
+	// Failover: requests that were in flight on Path when it went down have all
+	// been sent on another one or ended. Count of them, Duration since the loss.
+	Failover
+	// Failback: Path has been stable for the failback delay and is used again.
+	Failback
+	// NoPaths: all paths are down. Reason tells what happens to requests.
+	NoPaths
+	// Restored: a path is there again; Duration without, Count of requests held.
+	Restored
+	// GhostHeld: a change may still run on Path; its range is held. Count.
+	GhostHeld
+	// FenceStart, FenceDone, FenceFailed: Path, Method, Count of ghosts,
+	// Duration, Held (writes that waited), Reason.
+	FenceStart
+	FenceDone
+	FenceFailed
+	// DeviceAdded, DeviceChanged, DeviceGone: Reason.
+	DeviceAdded
+	DeviceChanged
+	DeviceGone
+	// FlushLost: acknowledged writes may be lost with a target's cache; the next
+	// flush fails. Reason.
+	FlushLost
+	// LoginFailed: a session could not be made, told once until it could. Path
+	// is adapter and target number, Loss, Reason.
+	LoginFailed
+	// DiscoveryFailed: likewise, for SendTargets at a portal.
+	DiscoveryFailed
+	// StoreFailed: something could not be kept. An alarm. Reason.
+	StoreFailed
+)
+
+var eventNames = [...]string{"", "path-up", "path-down", "path-quarantined", "path-disabled",
+	"path-enabled", "path-slow", "failover", "failback", "all-paths-down", "restored",
+	"ghost-held", "fence-start", "fence-done", "fence-failed", "device-added",
+	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed", "store-failed"}
+
+// String gives the name as the event stream shows it.
+func (k EventKind) String() string {
+	if k == 0 || int(k) >= len(eventNames) {
+		return fmt.Sprintf("event(%d)", uint8(k))
+	}
+	return eventNames[k]
+}
+
+// Event is one thing that happened. Fields that do not belong to Kind are zero.
+type Event struct {
+	Time   time.Time
+	Kind   EventKind
+	Device string // canonical name
+	Path   string // "vmhba0:0:2"
+	Health Health
+	Loss   backends.LossClass
+	// Reason is for people; text from targets in it is quoted.
+	Reason   string
+	Method   string // "relogin+lun-reset", "abort-task", "timed"
+	Count    int
+	Held     int
+	Duration time.Duration
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"slices"
+	"time"
+
+	"pathgate/backends"
+)
+
+// DeviceInfo is a device at one moment, for people.
+type DeviceInfo struct {
+	Name     string `json:"name"`
+	Identity string `json:"identity"`
+	// Weak: the identity counts within one target name only.
+	Weak    bool   `json:"weak,omitempty"`
+	Alias   string `json:"alias,omitempty"`
+	Vendor  string `json:"vendor"`
+	Product string `json:"product"`
+	Serial  string `json:"serial,omitempty"`
+	Size    uint64 `json:"size"`
+	Block   uint32 `json:"block"`
+	// Cache is "none", "volatile" or "protected".
+	Cache    string `json:"cache"`
+	Selector string `json:"selector"`
+	Paths    int    `json:"paths"`
+	Used     int    `json:"paths_used"`
+	// DownSince is zero while a path lives.
+	DownSince time.Time      `json:"down_since,omitzero"`
+	Gone      bool           `json:"gone,omitempty"`
+	Requests  int            `json:"requests"`
+	Held      map[string]int `json:"held,omitempty"` // by reason
+	Ghosts    []GhostInfo    `json:"ghosts,omitempty"`
+	// Fencing is "fenced" or, where the rule has a quiesce time, "timed".
+	Fencing string `json:"fencing"`
+}
+
+// GhostInfo is a range that is held for a change that may still run.
+type GhostInfo struct {
+	Path           string    `json:"path"`
+	Offset, Length uint64    `json:"-"`
+	Since          time.Time `json:"since"`
+}
+
+// State gives the device as it is now.
+func (d *Device) State() DeviceInfo {
+	info := d.Info()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := DeviceInfo{
+		Name: d.name, Identity: d.identity.ID, Weak: d.identity.Weak, Alias: d.rule.Alias,
+		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
+		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
+		Selector: d.rule.Selector, Paths: len(d.paths), Used: d.inUse.Len(),
+		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks, Fencing: "fenced",
+	}
+	if i.Selector == "" {
+		i.Selector = selectors[0].name
+	}
+	if d.rule.Quiesce > 0 {
+		i.Fencing = "timed"
+	}
+	for t := d.firstTask; t != nil; t = t.next {
+		if t.parked != 0 {
+			if i.Held == nil {
+				i.Held = map[string]int{}
+			}
+			i.Held[t.parked.String()]++
+		}
+	}
+	for _, g := range d.ghosts {
+		i.Ghosts = append(i.Ghosts, GhostInfo{Path: g.path, Offset: g.c.off, Length: g.c.end - g.c.off, Since: g.at})
+	}
+	return i
+}
+
+// Paths gives the device's paths as they are now, in the order of their making.
+func (d *Device) Paths() []PathInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]PathInfo, 0, len(d.paths))
+	for _, p := range d.paths {
+		list = append(list, p.infoLocked())
+	}
+	return list
+}
+
+func (d *Device) path(name string) *Path {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := slices.IndexFunc(d.paths, func(p *Path) bool { return p.name == name }); i >= 0 {
+		return d.paths[i]
+	}
+	return nil
+}
+
+func (d *Device) hasPath(name string) bool { return d.path(name) != nil }
+
+// degradedLocked tells whether fewer paths carry the device than it has.
+func (d *Device) degradedLocked() []backends.Range {
+	for _, p := range d.paths {
+		if p.health != Disabled && !p.usableLocked() {
+			return []backends.Range{{Offset: 0, Length: d.base.size}}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"time"
+
+	"pathgate/backends"
+)
+
+// Path is one way to a LUN: a session and the LUN's number there.
+type Path struct {
+	// Never changed. slot and dev are set when the path joins its device.
+	name string
+	port *port
+	lun  uint16
+	sess backends.Session
+	dev  *Device
+	slot int
+
+	// Guarded by dev.mu.
+	health   Health
+	access   Access
+	reason   string
+	changed  time.Time // last change of health
+	stableAt time.Time // marginal: when it is up again, if nothing happens
+	live     bool      // the session is logged in
+	gen      uint64    // of the last login
+	proving  bool      // identity has to be proved again; not used meanwhile
+	held     bool      // no new requests: the LUN is being reset
+	facts    facts
+	sized    bool   // its target has announced another capacity
+	noLUN    bool   // quarantined since there is no logical unit
+	fenced   uint64 // attempts of earlier generations cannot run any more
+	opened   bool   // the store has a record of it in use
+	openGen  uint64 // generation in that record
+	openAt   time.Time
+	swallow  uint8 // unit attentions of our own resets that are still to come
+	streak   uint8 // failures in a row
+	fails    uint8 // times down since it was last stable for long
+
+	first, last *attempt // in flight, in the order of sending
+	inflight    int
+	bytes       uint64 // in flight
+
+	// While it is being failed over: requests that were in flight at the loss
+	// and wait to be sent again.
+	moving    int
+	movedN    int
+	lostAt    time.Time
+	sweepAt   time.Time // abort what was sent before sweepOf and has no end yet
+	sweepOf   time.Time
+	reads     uint64
+	writes    uint64
+	readB     uint64
+	writeB    uint64
+	errors    uint64
+	latency   time.Duration // moving mean over about 16 requests
+	latencies uint64
+}
+
+// usable tells whether the path may be given requests. Caller holds dev.mu.
+func (p *Path) usableLocked() bool {
+	return p.health.Carries() && p.live && !p.proving && !p.held && p.access.Priority() > 0
+}
+
+// rank orders usable paths into groups; the highest one is used.
+func (p *Path) rankLocked() int {
+	r := p.access.Priority()
+	if p.health == Up {
+		r += 100
+	}
+	return r
+}
+
+// PathInfo is a path at one moment, for people.
+type PathInfo struct {
+	Name     string    `json:"name"`
+	Device   string    `json:"device"`
+	Identity string    `json:"identity"`
+	Adapter  string    `json:"adapter"`
+	Target   string    `json:"target"`
+	Portal   string    `json:"portal"`
+	LUN      uint16    `json:"lun"`
+	Health   string    `json:"health"`
+	Access   string    `json:"access"`
+	Reason   string    `json:"reason,omitempty"`
+	Changed  time.Time `json:"changed"`
+	// Used: requests go here now.
+	Used       bool          `json:"used"`
+	Generation uint64        `json:"generation"`
+	Inflight   int           `json:"inflight"`
+	Pending    uint64        `json:"pending_bytes"`
+	Reads      uint64        `json:"reads"`
+	Writes     uint64        `json:"writes"`
+	ReadBytes  uint64        `json:"read_bytes"`
+	WriteBytes uint64        `json:"write_bytes"`
+	Errors     uint64        `json:"errors"`
+	Latency    time.Duration `json:"latency_ns"`
+	Ghosts     int           `json:"ghosts"`
+}
+
+func (p *Path) infoLocked() PathInfo {
+	d := p.dev
+	i := PathInfo{
+		Name: p.name, Device: d.name, Identity: d.identity.ID, Adapter: p.port.adapter.Name,
+		Target: p.port.target, Portal: p.port.portal, LUN: p.lun,
+		Health: p.health.String(), Access: p.access.String(), Reason: p.reason, Changed: p.changed,
+		Used: d.inUse.Has(p.slot), Generation: p.gen, Inflight: p.inflight, Pending: p.bytes,
+		Reads: p.reads, Writes: p.writes, ReadBytes: p.readB, WriteBytes: p.writeB,
+		Errors: p.errors, Latency: p.latency,
+	}
+	if !p.live && p.health.Carries() {
+		i.Reason = "no session"
+	}
+	for _, g := range d.ghosts {
+		if g.path == p.name {
+			i.Ghosts++
+		}
+	}
+	return i
+}

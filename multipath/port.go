@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"pathgate/backends"
+)
+
+// port is one adapter at one target portal: the nexus that all paths through it
+// share, and the goroutine that does its control work one step after another:
+// fence, scan, prove. It implements backends.NexusHandler.
+type port struct {
+	m         *Manager
+	adapter   *Adapter
+	connector backends.Connector
+	spec      *Target
+	target    string
+	portal    string
+	number    int
+	kick      chan struct{}
+	nexus     backends.Nexus
+	first     chan struct{} // closed after the first scan, or failed login
+
+	mu       sync.Mutex
+	up       bool
+	login    backends.Login // the last one
+	tag      uint16         // target portal group; counts if tagKnown
+	tagKnown bool
+	loss     backends.Loss
+	lostAt   time.Time
+	protocol []time.Time // recent losses since the target broke the protocol
+	failing  bool        // LoginFailed was told
+	trying   bool        // a login over another route is under way
+	paths    map[uint16]*Path
+	scanned  uint64              // generation of the last complete scan
+	again    bool                // scan again
+	attn     map[uint16]bool     // LUNs with a unit attention that asks for a proof
+	sized    map[uint16]bool     // of them, those about capacity
+	waiters  []chan struct{}     // closed after the next scan
+	told     map[uint16]string   // what is wrong with LUNs that are no paths
+	fence    fencing             // of the goroutine only
+	next     map[uint16]probeDue // when paths that fail are proved again; likewise
+}
+
+type probeDue struct {
+	at  time.Time
+	gen uint64
+}
+
+// name is adapter and target number: the name of a path less the LUN.
+func (pt *port) name() string { return pt.adapter.Name + ":" + strconv.Itoa(pt.number) }
+
+func (pt *port) pathName(lun uint16) string { return pt.name() + ":" + strconv.Itoa(int(lun)) }
+
+// wake has the goroutine look at everything again.
+func (pt *port) wake() {
+	select {
+	case pt.kick <- struct{}{}:
+	default:
+	}
+}
+
+// drop ends the session, for a command on it that cannot be ended otherwise, and
+// logs in again.
+func (pt *port) drop() { pt.nexus.Relogin(backends.Route{}) }
+
+// Up implements backends.NexusHandler.
+func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
+	var lists []todo
+	pt.mu.Lock()
+	pt.up, pt.login, pt.failing, pt.trying = true, l, false, false
+	if l.Route.Own() {
+		pt.tag, pt.tagKnown = l.GroupTag, true
+		now := time.Now()
+		for _, p := range pt.paths {
+			d, out := p.dev, newOutbox()
+			d.mu.Lock()
+			p.live, p.gen = true, l.Generation
+			p.proving = true // whatever its health: nothing goes there before
+			d.pathsChangedLocked(b, out, now)
+			d.mu.Unlock()
+			lists = append(lists, todo{d, out})
+		}
+	}
+	pt.mu.Unlock()
+	sendAll(b, lists)
+	pt.wake()
+}
+
+// todo is an outbox and its device, for after the locks.
+type todo struct {
+	d   *Device
+	out *outbox
+}
+
+func sendAll(b *backends.Batch, list []todo) {
+	for _, t := range list {
+		t.d.send(b, t.out)
+	}
+}
+
+const (
+	protocolWindow = time.Minute
+	protocolLimit  = 3
+)
+
+// Down implements backends.NexusHandler.
+func (pt *port) Down(b *backends.Batch, _ backends.Nexus, loss backends.Loss) {
+	now := time.Now()
+	var lists []todo
+	pt.mu.Lock()
+	was := pt.up
+	first := !pt.failing && !was
+	pt.up, pt.trying, pt.loss = false, false, loss
+	pt.failing = pt.failing || !was
+	if was {
+		pt.lostAt = now
+	}
+	e := EventLost
+	if loss.Class == backends.LossProtocol && was && pt.brokenLocked(now) {
+		e = EventRefused
+	}
+	if loss.Class == backends.LossDenied {
+		e = EventRefused
+	}
+	for _, p := range pt.paths {
+		d, out := p.dev, newOutbox()
+		d.mu.Lock()
+		d.pathLostLocked(b, out, p, e, loss, now)
+		d.pumpLocked(b, out, now)
+		d.mu.Unlock()
+		lists = append(lists, todo{d, out})
+	}
+	pt.mu.Unlock()
+	sendAll(b, lists)
+	if !was {
+		pt.firstOver()
+	}
+	if first && loss.Class != backends.LossClosed && loss.Class != backends.LossRelogin {
+		reason := loss.Class.String()
+		if loss.Err != nil {
+			reason = loss.Err.Error()
+		}
+		pt.m.event(Event{Kind: LoginFailed, Path: pt.name(), Loss: loss.Class, Reason: reason})
+	}
+	pt.wake()
+}
+
+// firstOver notes the first outcome.
+func (pt *port) firstOver() {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	select {
+	case <-pt.first:
+	default:
+		close(pt.first)
+	}
+}
+
+// brokenLocked tells that the target broke the protocol for the third time in a
+// window.
+func (pt *port) brokenLocked(now time.Time) bool {
+	recent := pt.protocol[:0]
+	for _, t := range pt.protocol {
+		if now.Sub(t) < protocolWindow {
+			recent = append(recent, t)
+		}
+	}
+	pt.protocol = append(recent, now)
+	return len(pt.protocol) >= protocolLimit
+}
+
+// Async implements backends.NexusHandler.
+func (pt *port) Async(_ *backends.Batch, n backends.Nexus, a backends.AsyncEvent) {
+	switch a.Kind {
+	case backends.AsyncLogout, backends.AsyncRenegotiate:
+		// What is in flight ends as on any loss; other paths take over.
+		n.Relogin(backends.Route{})
+	case backends.AsyncTasksEnded:
+		pt.mu.Lock()
+		p := pt.paths[a.LUN]
+		pt.mu.Unlock()
+		if p != nil {
+			p.sweep(time.Now())
+		}
+	}
+}
+
+// UnitAttention implements backends.NexusHandler.
+func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backends.Sense) {
+	why := attentionOf(sense)
+	if why == attnNothing {
+		return
+	}
+	now := time.Now()
+	pt.mu.Lock()
+	p := pt.paths[s.LUN()]
+	var list []todo
+	swallowed := false
+	if p != nil {
+		d, out := p.dev, newOutbox()
+		d.mu.Lock()
+		if why == attnReset && p.swallow > 0 {
+			p.swallow-- // of our own reset: checked too, but nothing waits for it
+			swallowed = true
+		} else if p.health.Carries() && !p.proving {
+			p.proving = true
+			d.pathsChangedLocked(b, out, now)
+		}
+		d.mu.Unlock()
+		list = append(list, todo{d, out})
+	}
+	if why == attnLUNs && !swallowed {
+		pt.again = true
+	}
+	pt.attn[s.LUN()] = true
+	if why == attnCapacity {
+		pt.sized[s.LUN()] = true
+	}
+	pt.mu.Unlock()
+	sendAll(b, list)
+	pt.wake()
+}
+
+// snapshot is a port's state at the beginning of a step.
+type snapshot struct {
+	up, own, tagKnown, trying, again bool
+	gen, scanned                     uint64
+	tag                              uint16
+	loss                             backends.Loss
+	lostAt                           time.Time
+}
+
+func (pt *port) state() snapshot {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	return snapshot{
+		up: pt.up, own: pt.login.Route.Own(), tagKnown: pt.tagKnown, trying: pt.trying, again: pt.again,
+		gen: pt.login.Generation, scanned: pt.scanned, tag: pt.tag, loss: pt.loss, lostAt: pt.lostAt,
+	}
+}
+
+// run is the port's goroutine: it looks at what is and does the next thing,
+// until there is nothing to do; then it waits for a change.
+func (pt *port) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		wait := pt.step(ctx)
+		if wait < 0 {
+			continue
+		}
+		var fire <-chan time.Time
+		if wait > 0 {
+			timer.Reset(wait)
+			fire = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-pt.kick:
+		case <-fire:
+		}
+	}
+	pt.release()
+}
+
+// atOnce has run call step again; 0 waits for a change.
+const atOnce = -1
+
+// step does one thing, and tells when to look again.
+func (pt *port) step(ctx context.Context) time.Duration {
+	s := pt.state()
+	gen := s.gen
+	if !s.up {
+		gen++ // those of the session that was lost
+	}
+	ghosts := pt.m.ghostsOn(pt, gen)
+	switch {
+	case !s.up && len(ghosts) == 0:
+		pt.release()
+		pt.retire()
+		if !s.loss.Route.Own() {
+			pt.mu.Lock()
+			pt.loss.Route = backends.Route{}
+			pt.mu.Unlock()
+			pt.nexus.Relogin(backends.Route{})
+		}
+		return 0
+	case !s.up:
+		return pt.reinstate(s, ghosts)
+	case len(ghosts) > 0:
+		return pt.fenceAll(ctx, s, ghosts)
+	case !s.own:
+		pt.fence = fencing{}
+		pt.nexus.Relogin(backends.Route{})
+		return 0
+	}
+	pt.fence = fencing{}
+	if s.scanned != s.gen || s.again {
+		return pt.scan(ctx, s.gen)
+	}
+	return pt.proveDue(ctx, s.gen)
+}
+
+// release lets those go who wait for a scan.
+func (pt *port) release() {
+	pt.mu.Lock()
+	for _, c := range pt.waiters {
+		close(c)
+	}
+	pt.waiters = nil
+	pt.mu.Unlock()
+}
+
+// sweep has what was sent on p before now and stays without an answer aborted
+// and sent again: somebody's reset may have ended it silently.
+func (p *Path) sweep(now time.Time) {
+	var b backends.Batch
+	out := newOutbox()
+	d := p.dev
+	d.mu.Lock()
+	p.sweepAt, p.sweepOf = now.Add(sweepDelay), now
+	d.dueLocked(out, p.sweepAt)
+	d.mu.Unlock()
+	d.send(&b, out)
+	b.Run()
+}
+
+// sweepDelay is how long answers that were on their way may take after a reset.
+const sweepDelay = 250 * time.Millisecond

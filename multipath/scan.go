@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"pathgate/backends"
+	"pathgate/internal/scsi"
+)
+
+// attention is what a unit attention asks for.
+type attention uint8
+
+const (
+	attnNothing  attention = iota
+	attnReset              // identity, capacity (H5)
+	attnIdentity           // identity
+	attnCapacity           // capacity (H11)
+	attnAccess             // port groups
+	attnLUNs               // another list of LUNs
+)
+
+func attentionOf(s backends.Sense) attention {
+	t := scsi.Sense{Key: scsi.UnitAttention, ASC: s.ASC, ASCQ: s.ASCQ}
+	switch t.Condition() {
+	case scsi.ConditionReset:
+		return attnReset
+	case scsi.ConditionCapacity:
+		return attnCapacity
+	case scsi.ConditionAccessChanged:
+		return attnAccess
+	case scsi.ConditionIdentity:
+		if t.Is(scsi.CodeReportedLUNsChanged) {
+			return attnLUNs
+		}
+		return attnIdentity
+	default:
+		return attnNothing
+	}
+}
+
+// scan finds the LUNs behind pt and proves each (the patent, par. 0082-0084).
+func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
+	pt.mu.Lock()
+	pt.again = false
+	clear(pt.attn)
+	pt.mu.Unlock()
+	first, last := pt.spec.FirstLUN, pt.spec.LastLUN
+	if first == 0 && last == 0 {
+		last = defaultLastLUN
+	}
+	luns, err := pt.prober(first).luns(ctx, first, last)
+	if err != nil && first != 0 {
+		luns, err = pt.prober(0).luns(ctx, first, last)
+	}
+	if errors.Is(err, errLost) || ctx.Err() != nil {
+		return 0 // Down is on its way
+	}
+	seen := map[uint16]bool{}
+	for _, lun := range luns {
+		seen[lun] = true
+		if errors.Is(pt.prove(ctx, lun, gen), errLost) || ctx.Err() != nil {
+			return 0
+		}
+	}
+	// Paths whose LUN is not listed any more say so themselves.
+	for lun := range pt.known() {
+		if !seen[lun] {
+			if errors.Is(pt.prove(ctx, lun, gen), errLost) {
+				return 0
+			}
+		}
+	}
+	pt.mu.Lock()
+	pt.scanned = gen
+	pt.mu.Unlock()
+	pt.firstOver()
+	pt.release()
+	return atOnce
+}
+
+func (pt *port) prober(lun uint16) prober {
+	return prober{sess: pt.nexus.Session(lun), timeout: pt.m.cfg.Timers.Scan}
+}
+
+// known gives the port's paths.
+func (pt *port) known() map[uint16]*Path {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	m := make(map[uint16]*Path, len(pt.paths))
+	for l, p := range pt.paths {
+		m[l] = p
+	}
+	return m
+}
+
+// prove finds out what is at lun, and takes the path into use if it is right.
+// The error is for control flow: what is wrong is told by events.
+func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) error {
+	pt.mu.Lock()
+	p := pt.paths[lun]
+	sized := pt.sized[lun]
+	delete(pt.sized, lun)
+	delete(pt.attn, lun)
+	pt.mu.Unlock()
+	if p != nil && p.isDisabled() {
+		return nil
+	}
+	q := pt.prober(lun)
+	f, err := q.identify(ctx)
+	if err == nil {
+		err = q.measure(ctx, &f)
+	}
+	if errors.Is(err, errLost) || ctx.Err() != nil {
+		return errLost
+	}
+	if err != nil {
+		pt.wrong(p, lun, err)
+		return err
+	}
+	if p == nil {
+		if p, err = pt.m.adopt(pt, lun, f); err != nil {
+			pt.wrong(nil, lun, err)
+			return err
+		}
+		if len(pt.m.ghostsOn(pt, gen)) > 0 {
+			return nil // an earlier run's: fence first, then it is proved
+		}
+	}
+	if why := p.dev.agree(p, &f, sized); why != "" {
+		pt.refuse(p, why)
+		return nil
+	}
+	if p.needsRead() {
+		if err := q.testRead(ctx, &f); err != nil {
+			if errors.Is(err, errLost) || ctx.Err() != nil {
+				return errLost
+			}
+			return pt.fault(p, err)
+		}
+	}
+	if err := pt.open(p, gen); err != nil {
+		return err
+	}
+	p.sess.SetGeometry(gen, f.geometry(p.dev.Info().Size))
+	pt.reinstated(p, gen, f)
+	return nil
+}
+
+// open records that p is in use, before it is: see GhostRecord.
+func (pt *port) open(p *Path, gen uint64) error {
+	d := p.dev
+	now := time.Now()
+	d.mu.Lock()
+	opened := p.opened
+	rec := p.openRecordLocked(gen, now)
+	d.mu.Unlock()
+	if opened {
+		return nil
+	}
+	if err := pt.m.cfg.Store.PutGhosts(rec); err != nil {
+		pt.m.event(Event{Kind: StoreFailed, Device: d.name, Path: p.name, Reason: err.Error()})
+		return err
+	}
+	d.mu.Lock()
+	p.opened, p.openGen, p.openAt = true, gen, now
+	d.mu.Unlock()
+	return nil
+}
+
+func (p *Path) openRecordLocked(gen uint64, now time.Time) GhostRecord {
+	return GhostRecord{Device: p.dev.key, Path: p.name, Whole: true, Run: p.dev.m.cfg.Run, Generation: gen, ITT: openITT, Time: now}
+}
+
+// retire removes the records of paths that nothing can come from any more: the
+// session is gone, and everything on it has ended or was fenced.
+func (pt *port) retire() {
+	var recs []GhostRecord
+	for _, p := range pt.known() {
+		d := p.dev
+		d.mu.Lock()
+		if p.opened && !p.live && p.first == nil && !d.hasGhostLocked(p.name) {
+			recs = append(recs, p.openRecordLocked(p.openGen, p.openAt))
+			p.opened = false
+		}
+		d.mu.Unlock()
+	}
+	if len(recs) == 0 {
+		return
+	}
+	if err := pt.m.cfg.Store.DeleteGhosts(recs...); err != nil {
+		pt.m.event(Event{Kind: StoreFailed, Path: pt.name(), Reason: err.Error()})
+	}
+}
+
+func (d *Device) hasGhostLocked(path string) bool {
+	for _, g := range d.ghosts {
+		if g.path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// reinstated takes p into use, if its login is still the one it was proved on.
+func (pt *port) reinstated(p *Path, gen uint64, f facts) {
+	var b backends.Batch
+	out := newOutbox()
+	now := time.Now()
+	d := p.dev
+	pt.mu.Lock()
+	d.mu.Lock()
+	if pt.up && pt.login.Generation == gen && p.gen == gen {
+		p.facts, p.proving, p.noLUN, p.live = f, false, false, true
+		out.change |= d.informLocked()
+		if !d.healthLocked(&b, out, p, EventProved, "", now) {
+			d.pathsChangedLocked(&b, out, now)
+		}
+		d.accessLocked(&b, out, p, f.access, now)
+		d.checkGoneLocked(&b, out, now)
+	}
+	d.pumpLocked(&b, out, now)
+	d.mu.Unlock()
+	pt.mu.Unlock()
+	d.send(&b, out)
+	b.Run()
+}
+
+// change applies a health event to p and keeps it out of use until the next
+// proof.
+func (pt *port) change(p *Path, e HealthEvent, reason string, noLUN bool) {
+	var b backends.Batch
+	out := newOutbox()
+	now := time.Now()
+	d := p.dev
+	d.mu.Lock()
+	p.noLUN = noLUN
+	if !d.healthLocked(&b, out, p, e, reason, now) {
+		d.pathsChangedLocked(&b, out, now)
+	}
+	d.checkGoneLocked(&b, out, now)
+	out.change |= d.informLocked()
+	d.pumpLocked(&b, out, now)
+	d.mu.Unlock()
+	d.send(&b, out)
+	b.Run()
+}
+
+func (pt *port) refuse(p *Path, why string) { pt.change(p, EventRefused, why, false) }
+
+func (pt *port) fault(p *Path, err error) error {
+	pt.change(p, EventFault, err.Error(), false)
+	return err
+}
+
+// wrong handles a LUN that could not be proved.
+func (pt *port) wrong(p *Path, lun uint16, err error) {
+	var re backends.ResultError
+	noLU := errors.Is(err, errNoDisk)
+	if errors.As(err, &re) {
+		s := re.Result.Sense
+		noLU = s.Valid && scsi.MakeSenseCode(scsi.SenseKey(s.Key), s.ASC, s.ASCQ) == scsi.CodeLUNotSupported
+	}
+	switch {
+	case p != nil && noLU:
+		pt.change(p, EventRefused, "no logical unit: "+err.Error(), true)
+	case p != nil && errors.Is(err, scsi.ErrNoIdentity) || p != nil && errors.Is(err, scsi.ErrCapacity):
+		pt.refuse(p, err.Error())
+	case p != nil:
+		_ = pt.fault(p, err)
+	case noLU: // nothing there, as at most LUNs
+	default:
+		pt.mu.Lock()
+		known := pt.told[lun] == err.Error()
+		pt.told[lun] = err.Error()
+		pt.mu.Unlock()
+		if !known {
+			pt.m.event(Event{Kind: PathQuarantined, Path: pt.pathName(lun), Health: Quarantined, Reason: err.Error()})
+		}
+	}
+}
+
+func (p *Path) isDisabled() bool {
+	p.dev.mu.Lock()
+	defer p.dev.mu.Unlock()
+	return p.health == Disabled
+}
+
+// needsRead: it has failed before, and answers to inquiries prove little.
+func (p *Path) needsRead() bool {
+	p.dev.mu.Lock()
+	defer p.dev.mu.Unlock()
+	return p.health == Down || p.health == Quarantined
+}
+
+// proveDue proves the paths that ask for it: after a unit attention at once,
+// those that fail from time to time. It tells when the next one is due.
+func (pt *port) proveDue(ctx context.Context, gen uint64) time.Duration {
+	now := time.Now()
+	var wait time.Duration
+	for lun, p := range pt.known() {
+		every := pt.interval(p)
+		pt.mu.Lock()
+		asked := pt.attn[lun]
+		pt.mu.Unlock()
+		due := pt.next[lun]
+		switch {
+		case every == 0 && !asked:
+			delete(pt.next, lun)
+			continue
+		case asked || every < 0:
+			due.at = now
+		case due.gen != gen || due.at.IsZero():
+			due = probeDue{now.Add(every), gen}
+		}
+		if !now.Before(due.at) {
+			if errors.Is(pt.prove(ctx, lun, gen), errLost) {
+				return 0
+			}
+			now = time.Now()
+			every = pt.interval(p)
+			if every == 0 {
+				delete(pt.next, lun)
+				continue
+			}
+			// One that still asks was not proved for a reason: not at once again.
+			due = probeDue{now.Add(max(every, pt.m.cfg.Timers.Probe/10)), gen}
+		}
+		pt.next[lun] = due
+		if left := max(due.at.Sub(now), time.Millisecond); wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	return wait
+}
+
+// interval tells how often p is proved: 0 not at all, below 0 now.
+func (pt *port) interval(p *Path) time.Duration {
+	const transition = 200 * time.Millisecond
+	t := &pt.m.cfg.Timers
+	p.dev.mu.Lock()
+	defer p.dev.mu.Unlock()
+	switch p.health {
+	case Unknown:
+		return -1
+	case Up, Marginal:
+		switch {
+		case p.proving:
+			return -1
+		case p.access == Transitioning:
+			return transition
+		case p.access.Priority() == 0:
+			return t.Probe
+		}
+		return 0
+	case Down:
+		return t.Probe
+	case Quarantined:
+		return t.SlowProbe
+	case Disabled:
+	}
+	return 0
+}
