@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func (e *events) UnitAttention(_ *backends.Batch, _ backends.Session, s backends
 }
 
 // connect logs in and clears the unit attention of a new nexus.
-func connect(t testing.TB, cfg iscsi.Config, portal string) (backends.Nexus, backends.Session, *events) {
+func connect(t testing.TB, cfg iscsi.Config, portal string) (backends.Nexus, backends.Session, backends.Login) {
 	t.Helper()
 	k, err := iscsi.New(cfg)
 	if err != nil {
@@ -78,8 +79,7 @@ func connect(t testing.TB, cfg iscsi.Config, portal string) (backends.Nexus, bac
 	n := k.Connect(backends.TargetPortal{Target: target, Portal: portal}, e)
 	t.Cleanup(func() { _ = n.Close(t.Context()) })
 	s := n.Session(1)
-	ready(t, e, s)
-	return n, s, e
+	return n, s, ready(t, e, s)
 }
 
 func ready(t testing.TB, e *events, s backends.Session) backends.Login {
@@ -95,10 +95,7 @@ func ready(t testing.TB, e *events, s backends.Session) backends.Login {
 			s.SetGeometry(l.Generation, lun1)
 			return l
 		case d := <-e.down:
-			t.Logf("down: %v %v", d.Class, d.Err)
-			if d.Class == backends.LossDenied {
-				t.Fatal("login denied")
-			}
+			t.Fatalf("down: %v: %v", d.Class, d.Err)
 		case <-time.After(20 * time.Second):
 			t.Fatal("no login")
 		}
@@ -188,16 +185,17 @@ func TestReadWrite(t *testing.T) {
 		name   string
 		cfg    func(*iscsi.Config)
 		target func(*tgtd.Target)
+		keys   string
 	}{
-		{"plain", nil, nil},
-		{"header digest", func(c *iscsi.Config) { c.HeaderDigest = iscsi.DigestRequire }, nil},
-		{"data digest", func(c *iscsi.Config) { c.DataDigest = iscsi.DigestRequire }, nil},
-		{"digests", func(c *iscsi.Config) { c.HeaderDigest, c.DataDigest = iscsi.DigestPrefer, iscsi.DigestPrefer }, nil},
+		{"plain", nil, nil, "HeaderDigest=None DataDigest=None"},
+		{"header digest", func(c *iscsi.Config) { c.HeaderDigest = iscsi.DigestRequire }, nil, "HeaderDigest=CRC32C DataDigest=None"},
+		{"data digest", func(c *iscsi.Config) { c.DataDigest = iscsi.DigestRequire }, nil, "HeaderDigest=None DataDigest=CRC32C"},
+		{"digests", func(c *iscsi.Config) { c.HeaderDigest, c.DataDigest = iscsi.DigestPrefer, iscsi.DigestPrefer }, nil, "HeaderDigest=CRC32C DataDigest=CRC32C"},
 		{"CHAP", func(c *iscsi.Config) {
 			c.CHAP = func(string) *iscsi.CHAP {
 				return &iscsi.CHAP{User: "user", Secret: wire.NewSecret([]byte("secret-for-us"))}
 			}
-		}, func(tg *tgtd.Target) { tg.User, tg.Secret = "user", "secret-for-us" }},
+		}, func(tg *tgtd.Target) { tg.User, tg.Secret = "user", "secret-for-us" }, ""},
 		{"mutual CHAP", func(c *iscsi.Config) {
 			c.CHAP = func(string) *iscsi.CHAP {
 				return &iscsi.CHAP{User: "user", Secret: wire.NewSecret([]byte("secret-for-us")),
@@ -205,7 +203,7 @@ func TestReadWrite(t *testing.T) {
 			}
 		}, func(tg *tgtd.Target) {
 			tg.User, tg.Secret, tg.MutualUser, tg.MutualSecret = "user", "secret-for-us", "them", "secret-for-them"
-		}},
+		}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -214,12 +212,29 @@ func TestReadWrite(t *testing.T) {
 			if tt.cfg != nil {
 				tt.cfg(&cfg)
 			}
-			n, s, _ := connect(t, cfg, srv.Portals()[0])
+			if strings.Contains(tt.keys, "CRC32C") {
+				allowDigests(t, srv)
+			}
+			n, s, l := connect(t, cfg, srv.Portals()[0])
+			if keys := strings.Join(l.Keys, " "); !strings.Contains(keys, tt.keys) {
+				t.Errorf("negotiated %s, want %s", keys, tt.keys)
+			}
 			verify(t, s)
 			if err := n.Close(t.Context()); err != nil {
 				t.Errorf("close: %v", err)
 			}
 		})
+	}
+}
+
+// allowDigests has tgtd offer digests, which it does not by default.
+func allowDigests(t *testing.T, srv *tgtd.Server) {
+	t.Helper()
+	for _, key := range []string{"HeaderDigest", "DataDigest"} {
+		out, err := srv.Admin(t.Context(), "--mode", "target", "--op", "update", "--tid", "1", "--name", key, "--value", "CRC32C,None")
+		if err != nil {
+			t.Fatalf("%s: %v", out, err)
+		}
 	}
 }
 
