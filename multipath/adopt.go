@@ -161,6 +161,13 @@ func (d *Device) agree(p *Path, f *facts, sized bool) string {
 			why = ""
 		}
 	}
+	p.strange = why != "" && newcomer
+	if why == "" && !d.used {
+		if i := slices.IndexFunc(d.paths, func(o *Path) bool { return o.strange }); i >= 0 {
+			why = d.paths[i].name + " shows the same identity and is another"
+			newcomer, grows = false, false
+		}
+	}
 	var others []*Path
 	if why == "" && grows || why != "" && newcomer && !d.used {
 		// The others are good again; or none is, since nobody knows which is right.

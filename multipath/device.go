@@ -38,8 +38,9 @@ type Device struct {
 	sel     Selector
 	obs     backends.Observer
 	base    facts // what all paths have to agree on
-	used    bool  // has carried a request of a client
+	used    bool  // has carried a request
 	closed  bool
+	born    bool // a path has been up
 	noCache bool // no path's LUN has a write cache
 
 	order               orderTable
@@ -54,7 +55,6 @@ type Device struct {
 	drained             chan struct{} // closed when held paths have nothing in flight
 
 	downSince time.Time // no path; zero: there is one
-	heldDown  int       // requests that waited for a path
 	expired   bool      // all paths were down for longer than the rule allows
 	gone      bool      // the LUN does not exist on any path
 	nextWake  time.Time // of parked tasks, a lower bound
@@ -112,7 +112,6 @@ func (d *Device) Submit(b *backends.Batch, reqs []*backends.Request) {
 	now := time.Now()
 	info := d.info.Load()
 	d.mu.Lock()
-	d.used = true
 	for _, r := range reqs {
 		d.acceptLocked(b, out, info, r, now)
 	}
@@ -180,7 +179,7 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 		return
 	}
 	switch {
-	case d.gone || d.downLocked() && (d.rule.AllPathsDown.Fail || d.expired):
+	case d.gone || d.born && d.downLocked() && (d.rule.AllPathsDown.Fail || d.expired):
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 	case d.usableLocked()&^avoid == 0 && d.usableLocked()&^d.avoidServerLocked(t) != 0:
 		// Each path has failed it once. Wait a little and begin again.
@@ -222,6 +221,7 @@ func (d *Device) giveUpLocked(t *task, c backends.Class) backends.Result {
 
 // launchLocked makes an attempt of t on p.
 func (d *Device) launchLocked(b *backends.Batch, out *outbox, t *task, p *Path, now time.Time) {
+	d.used = true
 	a := d.newAttemptLocked()
 	r, q := t.req, &a.req
 	q.Op, q.FUA, q.NoUnmap, q.FastZero = r.Op, r.FUA, r.NoUnmap, r.FastZero

@@ -31,7 +31,6 @@ type fakeNet struct {
 	mu      sync.Mutex
 	portals map[string]*fakePortal
 	nexuses []*fakeNexus
-	closed  bool
 	logins  int
 	resets  int
 	aborts  int
@@ -53,10 +52,7 @@ type fakeServer struct {
 	stopped bool
 	conns   map[string]*fakeConn // by initiator port
 	noLUN0  bool                 // REPORT LUNS is refused
-	queue   map[string]fakeQuirk
 }
-
-type fakeQuirk struct{}
 
 // fakeLUN is one LUN of one process; several may share a medium.
 type fakeLUN struct {
@@ -653,7 +649,7 @@ func (s *fakeServer) inquire(l *fakeLUN, cdb *scsi.CDB) ([]byte, backends.Result
 		page := scsi.CachingPage{WriteCache: l.wce}.Append(nil)
 		return scsi.ModeData{DPOFUA: l.fua, Pages: page}.Append(nil, 6), backends.Done()
 	case scsi.OpRead10:
-		return l.m.b[:512], backends.Done()
+		return bytes.Clone(l.m.b[:512]), backends.Done()
 	default:
 		return nil, sense(5, 0x20, 0)
 	}
@@ -841,6 +837,20 @@ func (n *fakeNet) mute(portal string) {
 			}
 		}
 	})
+}
+
+// count reads a counter.
+func (n *fakeNet) count(c *int) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return *c
+}
+
+// peek reads a byte of a medium.
+func (n *fakeNet) peek(l *fakeLUN, off int) byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return l.m.b[off]
 }
 
 // with runs f under the network's lock, to change what LUNs do.

@@ -82,6 +82,10 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 // checkDownLocked notes the beginning and the end of all paths being down.
 func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) {
 	down := d.downLocked()
+	if !d.born {
+		d.born = !down
+		return
+	}
 	switch {
 	case down && d.downSince.IsZero():
 		d.downSince = now

@@ -5,6 +5,7 @@ package multipath
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -28,6 +29,18 @@ type memStore struct {
 
 func newMemStore() *memStore {
 	return &memStore{targets: map[string]int{}, bindings: map[string]string{}, ghosts: map[string]GhostRecord{}, off: map[string]bool{}}
+}
+
+// clone is what a killed run leaves.
+func (s *memStore) clone() *memStore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := newMemStore()
+	maps.Copy(c.targets, s.targets)
+	maps.Copy(c.bindings, s.bindings)
+	maps.Copy(c.ghosts, s.ghosts)
+	maps.Copy(c.off, s.off)
+	return c
 }
 
 func (s *memStore) TargetNumber(target, portal string) (int, error) {
@@ -143,6 +156,13 @@ func (l *eventLog) of(k EventKind) (found []Event) {
 	return found
 }
 
+// all is a copy, to print.
+func (l *eventLog) all() []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
 // bed is a Manager on a fake network.
 type bed struct {
 	t      *testing.T
@@ -171,18 +191,8 @@ func (bd *bed) config() Config {
 			{Name: "vmhba0", Connector: &fakeConnector{net: bd.net, name: "vmhba0"}},
 			{Name: "vmhba1", Connector: &fakeConnector{net: bd.net, name: "vmhba1"}},
 		},
-		Targets: []Target{{Portals: slices.Sorted(mapKeys(bd.net.portals))}},
+		Targets: []Target{{Portals: slices.Sorted(maps.Keys(bd.net.portals))}},
 		Store:   bd.store, Events: bd.events, Run: 1,
-	}
-}
-
-func mapKeys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 

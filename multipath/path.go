@@ -29,6 +29,7 @@ type Path struct {
 	proving  bool      // identity has to be proved again; not used meanwhile
 	held     bool      // no new requests: the LUN is being reset
 	facts    facts
+	strange  bool   // it contradicts the other paths
 	sized    bool   // its target has announced another capacity
 	noLUN    bool   // quarantined since there is no logical unit
 	fenced   uint64 // attempts of earlier generations cannot run any more

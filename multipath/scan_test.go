@@ -64,7 +64,7 @@ func TestReadWrite(t *testing.T) {
 					t.Errorf("%s: path %+v", sel, p)
 				}
 			}
-			if l.m.b[0] != 1 {
+			if bd.net.peek(l, 0) != 1 {
 				t.Error("nothing on the medium")
 			}
 			if res := read(d, fakeSize, 512).wait(); res.Class != backends.IllegalRequest {
@@ -88,9 +88,9 @@ func TestStopIsClean(t *testing.T) {
 		// The next run has nothing to fence.
 		bd.start(nil)
 		defer bd.stop()
-		before := bd.net.resets
+		before := bd.net.count(&bd.net.resets)
 		mustOK(t, write(bd.device(), 0, 512, 2))
-		if bd.net.resets != before || len(bd.events.of(FenceStart)) != 0 {
+		if bd.net.count(&bd.net.resets) != before || len(bd.events.of(FenceStart)) != 0 {
 			t.Error("a clean stop was fenced")
 		}
 	})
