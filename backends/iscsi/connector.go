@@ -23,6 +23,13 @@ func New(cfg Config) (*Connector, error) {
 
 // Connect implements backends.Connector.
 func (k *Connector) Connect(p backends.TargetPortal, h backends.NexusHandler) backends.Nexus {
+	n := k.newNexus(p, h)
+	n.start()
+	return n
+}
+
+// newNexus makes a nexus that does nothing yet.
+func (k *Connector) newNexus(p backends.TargetPortal, h backends.NexusHandler) *nexus {
 	n := &nexus{
 		cfg:      &k.cfg,
 		home:     k,
@@ -33,6 +40,8 @@ func (k *Connector) Connect(p backends.TargetPortal, h backends.NexusHandler) ba
 		done:     make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	go n.run()
 	return n
 }
+
+// start has n log in. Its goroutine ends with Close, which waits for it.
+func (n *nexus) start() { go n.run() }

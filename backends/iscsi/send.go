@@ -98,6 +98,7 @@ func (c *conn) issueLocked(b *backends.Batch, s *session, w waiter) bool {
 	if w.exec != nil {
 		x := w.exec
 		t.kind, t.exec, cdb, t.deadline = kindExec, x, x.CDB, w.deadline
+		c.timeLocked(t)
 		if n := x.Out.Len(); n > 0 {
 			t.write, t.edtl, t.out = true, uint32(n), x.Out
 		} else if x.MaxIn > 0 {
