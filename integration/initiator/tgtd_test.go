@@ -6,6 +6,7 @@ package initiator
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -15,7 +16,6 @@ import (
 	"pathgate/backends"
 	"pathgate/backends/iscsi"
 	"pathgate/integration/tgtd"
-	"pathgate/internal/buffer"
 	wire "pathgate/internal/iscsi"
 )
 
@@ -68,6 +68,9 @@ func (e *events) UnitAttention(_ *backends.Batch, _ backends.Session, s backends
 	}
 }
 
+// handlers tells the events of each nexus of the test that runs.
+var handlers = map[backends.Nexus]*events{}
+
 // connect logs in and clears the unit attention of a new nexus.
 func connect(t testing.TB, cfg iscsi.Config, portal string) (backends.Nexus, backends.Session, backends.Login) {
 	t.Helper()
@@ -77,7 +80,8 @@ func connect(t testing.TB, cfg iscsi.Config, portal string) (backends.Nexus, bac
 	}
 	e := newEvents()
 	n := k.Connect(backends.TargetPortal{Target: target, Portal: portal}, e)
-	t.Cleanup(func() { _ = n.Close(t.Context()) })
+	handlers[n] = e
+	t.Cleanup(func() { _ = n.Close(context.Background()) })
 	s := n.Session(1)
 	return n, s, ready(t, e, s)
 }
@@ -249,5 +253,3 @@ func TestDiscover(t *testing.T) {
 		t.Errorf("got %+v, %v", list, err)
 	}
 }
-
-var _ = buffer.Vec{}
