@@ -20,6 +20,7 @@ type task struct {
 
 	tried  PathSet         // paths that failed it
 	last   int             // slot of the last attempt, -1
+	pin    int             // slot + 1 of the path to try again; 0: any
 	tries  uint8           // on that path, for bounded SAME
 	others uint8           // changes of path after failures that allow one only
 	waits  uint8           // back-offs in all

@@ -156,7 +156,11 @@ func (d *Device) routeLocked(b *backends.Batch, out *outbox, t *task, now time.T
 	if t.server != nil {
 		avoid |= ^d.flushPathsLocked(t.server)
 	}
-	slot := d.sel.Select(t.req.Origin, t.req.Length, avoid)
+	slot := t.pin - 1
+	t.pin = 0
+	if slot < 0 || avoid.Has(slot) || !d.inUse.Has(slot) {
+		slot = d.sel.Select(t.req.Origin, t.req.Length, avoid)
+	}
 	if slot < 0 {
 		d.noRouteLocked(b, out, t, avoid, now)
 		return
@@ -299,6 +303,11 @@ func (d *Device) judgeLocked(b *backends.Batch, out *outbox, t *task, a *attempt
 	p := a.path
 	if res.OK() {
 		if a.req.Op == backends.Flush {
+			if t.server != nil && d.flushLostLocked(t) {
+				// It went well on what came after the loss.
+				d.finishLocked(b, out, t, flushLostResult(t), now)
+				return
+			}
 			d.flushedLocked(t)
 		}
 		t.takeLocked(a)
@@ -375,6 +384,7 @@ func (d *Device) againLocked(b *backends.Batch, out *outbox, t *task, p *Path, v
 		d.elsewhereLocked(b, out, t, v, t.result, now)
 		return
 	}
+	t.pin = p.slot + 1
 	d.retryLocked(b, out, t, v.reason, now)
 }
 
