@@ -66,10 +66,11 @@ func short(status uint8) backends.Result {
 
 // complete tells whether the bytes that were moved and the residual agree, and
 // are all of them where that is needed: reads and writes of blocks have one right
-// length, answers to an Exec or a BlockStatus may be shorter than asked for.
+// length, answers to an Exec or a BlockStatus may be shorter than asked for, and
+// tgtd calls an UNMAP list that it has read a residual.
 // RFC 7143 11.4.5 (Residual Count).
 func complete(t *task, residual wire.Residual) bool {
-	if t.kind == kindExec || t.req.Op == backends.BlockStatus {
+	if t.kind == kindExec || t.req.Op == backends.BlockStatus || t.req.Op == backends.Unmap {
 		// An overflow tells that the answer was cut to what was asked for.
 		return !t.read || !residual.Underflow || uint64(t.got)+uint64(residual.Count) == uint64(t.edtl)
 	}

@@ -136,9 +136,7 @@ func TestKillUnderLoad(t *testing.T) {
 	for round := range 5 {
 		w := newWorkload(s, 32, 4096, round%2 == 0)
 		w.start()
-		for w.done.Load() < 500 {
-			time.Sleep(time.Millisecond)
-		}
+		get(t, w.warm)
 		if err := srv.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -159,13 +157,14 @@ type workload struct {
 	s      backends.Session
 	reqs   []*backends.Request
 	ends   chan struct{}
+	warm   chan struct{} // closed after 500 requests
 	halt   atomic.Bool
 	done   atomic.Int64
 	failed atomic.Int64
 }
 
 func newWorkload(s backends.Session, depth, size int, writes bool) *workload {
-	w := &workload{s: s, ends: make(chan struct{}, depth)}
+	w := &workload{s: s, ends: make(chan struct{}, depth), warm: make(chan struct{})}
 	for i := range depth {
 		r := &backends.Request{Op: backends.Read, Offset: uint64(i) << 16, Length: uint64(size), Completer: w}
 		if writes {
@@ -195,7 +194,9 @@ func (w *workload) Complete(b *backends.Batch, r *backends.Request, res backends
 	if r.Op == backends.Read {
 		r.Data.Release()
 	}
-	w.done.Add(1)
+	if w.done.Add(1) == 500 {
+		close(w.warm)
+	}
 	if !res.OK() {
 		w.failed.Add(1)
 	}
@@ -222,7 +223,7 @@ func TestSpeed(t *testing.T) {
 		w := newWorkload(s, tt.depth, tt.size, tt.writes)
 		cpu, start := cpuTime(), time.Now()
 		w.start()
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		n := w.done.Load()
 		cpu, took := cpuTime()-cpu, time.Since(start)
 		w.stop(t)
