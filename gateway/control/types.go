@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import "time"
+
+// Path is one route to a LUN: adapter, target portal, LUN (the patent, par. 0083).
+type Path struct {
+	Name    string `json:"name"`    // "vmhba0:0:2": adapter, target number, LUN
+	Device  string `json:"device"`  // canonical name of its device
+	Adapter string `json:"adapter"` // "vmhba0"
+	Target  string `json:"target"`  // iSCSI name
+	Portal  string `json:"portal"`  // "ip:port"
+	LUN     uint16 `json:"lun"`
+	// Health is unknown, up, marginal, down, disabled or quarantined.
+	Health string `json:"health"`
+	// Access is what the target allows: optimized, non-optimized, lba-dependent,
+	// standby, unavailable, transitioning or offline.
+	Access string `json:"access"`
+	// Reason says why Health is what it is, for people; may be empty.
+	Reason string `json:"reason,omitempty"`
+	// Since is when Health or Access changed last.
+	Since    time.Time `json:"since,omitzero"`
+	Disabled bool      `json:"disabled"` // by an administrator
+	Used     bool      `json:"used"`     // requests go here now
+	// Generation counts the sessions that the path has had.
+	Generation   uint64 `json:"generation"`
+	Inflight     int    `json:"inflight"`      // requests
+	PendingBytes uint64 `json:"pending_bytes"` // of those
+	Reads        uint64 `json:"reads"`
+	Writes       uint64 `json:"writes"`
+	BytesRead    uint64 `json:"bytes_read"`
+	BytesWritten uint64 `json:"bytes_written"`
+	Errors       uint64 `json:"errors"`
+	LatencyUs    int64  `json:"latency_us"` // mean of the newest requests
+	Ghosts       int    `json:"ghosts"`     // writes of unknown end
+}
+
+// The values of Path.Health that the server and clients act on.
+const (
+	HealthUp       = "up"
+	HealthMarginal = "marginal"
+	HealthDisabled = "disabled"
+)
+
+// Usable tells whether the path can carry I/O.
+func (p Path) Usable() bool {
+	return !p.Disabled && (p.Health == HealthUp || p.Health == HealthMarginal)
+}
+
+// Device is one LUN over all its paths.
+type Device struct {
+	Name     string   `json:"name"` // canonical: its first path (the patent, par. 0084)
+	Aliases  []string `json:"aliases,omitempty"`
+	Identity string   `json:"identity"`
+	// Weak: the identity counts within one target name only.
+	Weak       bool   `json:"weak"`
+	Size       uint64 `json:"size"`
+	BlockSize  uint32 `json:"block_size"`
+	Vendor     string `json:"vendor"`
+	Product    string `json:"product"`
+	Serial     string `json:"serial,omitempty"`
+	PathsUp    int    `json:"paths_up"`   // up or marginal
+	PathsUsed  int    `json:"paths_used"` // that I/O goes over now
+	PathsTotal int    `json:"paths_total"`
+	Selector   string `json:"selector"`
+	// Cache is none, volatile or protected.
+	Cache string `json:"cache"`
+	// AllPathsDown is what requests do then: auto, queue, fail or a time.
+	AllPathsDown string `json:"all_paths_down"`
+	// DownSince is set while no path is up.
+	DownSince time.Time `json:"down_since,omitzero"`
+	Inflight  int       `json:"inflight"` // requests that have not ended, with the queued
+	Queued    int       `json:"queued"`   // requests that wait, sum of Held
+	// Held counts the queued requests by what they wait for.
+	Held map[string]int `json:"held,omitempty"`
+	// Ghosts are ranges held for a write that may still run on a lost path.
+	Ghosts []Ghost `json:"ghosts,omitempty"`
+	// Fencing is "fenced", or "timed" where a quiesce time stands in for a fence.
+	Fencing string `json:"fencing,omitempty"`
+	// State is one of the DeviceState constants.
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"` // why State is not available
+	// UsedBy are the disks ("vm1/root") with an extent here.
+	UsedBy []string `json:"used_by,omitempty"`
+}
+
+// The values of Device.State.
+const (
+	DeviceAvailable    = "available"      // all paths that are not disabled are usable
+	DeviceDegraded     = "degraded"       // fewer than all
+	DeviceAllPathsDown = "all-paths-down" // none; may come back
+	DeviceGone         = "gone"           // the targets say that it does not exist
+)
+
+// Ghost is a range held for a change that may still run on a lost path.
+type Ghost struct {
+	Path   string    `json:"path"`
+	Offset uint64    `json:"offset"`
+	Length uint64    `json:"length"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// Disk is a virtual disk.
+type Disk struct {
+	Name      string `json:"name"` // "vm1/root", the export name
+	VM        string `json:"vm"`
+	Size      uint64 `json:"size"` // 0 while it was never available
+	Available bool   `json:"available"`
+	Why       string `json:"why,omitempty"` // why it is not available
+	// Extents are what it is made of, in order; empty for a file.
+	Extents     []Extent `json:"extents,omitempty"`
+	File        string   `json:"file,omitempty"`
+	ReadOnly    bool     `json:"read_only"`
+	Connections int      `json:"connections"`
+	Outstanding int      `json:"outstanding"` // operations
+	// PathsUp and PathsTotal are those of the worst of its devices; 0 for a file.
+	PathsUp    int `json:"paths_up"`
+	PathsTotal int `json:"paths_total"`
+}
+
+// Extent is a part of a LUN.
+type Extent struct {
+	LUN    string `json:"lun"`              // as configured: identity, alias or path
+	Device string `json:"device,omitempty"` // canonical name, once found
+	Offset uint64 `json:"offset"`
+	Length uint64 `json:"length"` // 0: the rest, not known yet
+}
+
+// VM is a guest with the traffic of all its disks.
+type VM struct {
+	Name         string   `json:"name"`
+	Priority     uint8    `json:"priority"`
+	Disks        []string `json:"disks"` // full names
+	Reads        uint64   `json:"reads"`
+	Writes       uint64   `json:"writes"`
+	Others       uint64   `json:"others"` // flushes, unmaps and the like
+	BytesRead    uint64   `json:"bytes_read"`
+	BytesWritten uint64   `json:"bytes_written"`
+	Errors       uint64   `json:"errors"`
+	Inflight     int64    `json:"inflight"`
+	// Held counts the requests that wait, by what they wait for.
+	Held map[string]int `json:"held,omitempty"`
+}
