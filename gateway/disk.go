@@ -65,13 +65,13 @@ func NewDisk(s DiskSpec) *Disk {
 	d := &Disk{
 		vm: s.VM, name: s.Name, readOnly: s.ReadOnly,
 		origin: &backends.Origin{VM: s.VM, Disk: s.Name, Priority: s.Priority},
-		why:    "not attached yet",
 	}
 	d.drained = sync.NewCond(&d.mu)
 	for _, p := range s.Pieces {
 		d.pieces = append(d.pieces, piece{length: p.Length, off: p.Offset, ref: p.Ref})
 	}
-	d.info = backends.Info{LogicalBlock: 512, PhysicalBlock: 512, Identity: "pathgate." + d.FullName()}
+	d.info.Identity = "pathgate." + d.FullName()
+	d.refreshLocked()
 	return d
 }
 

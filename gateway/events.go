@@ -94,6 +94,8 @@ const (
 	KindPathEnabled                     // by an administrator
 	KindPathQuarantined                 // a path shows another LUN than before
 
+	KindPathSlow // a command went over its deadline on it
+
 	KindFailover      // a device's I/O goes over other paths
 	KindFailback      // it goes over the better paths again
 	KindAllPathsDown  // a device has no path left
@@ -107,6 +109,8 @@ const (
 	KindDeviceAdded
 	KindDeviceRemoved
 	KindDeviceChanged // size, block size or abilities
+	KindFlushLost     // acknowledged writes may be lost; the next flush fails
+	KindStoreFailed   // something could not be kept for the next start
 
 	KindSessionUp   // logged in to a target
 	KindSessionDown // logged out of it, or lost
@@ -138,6 +142,7 @@ var kindNames = [...]string{
 	KindPathDisabled:       "path-disabled",
 	KindPathEnabled:        "path-enabled",
 	KindPathQuarantined:    "path-quarantined",
+	KindPathSlow:           "path-slow",
 	KindFailover:           "failover",
 	KindFailback:           "failback",
 	KindAllPathsDown:       "all-paths-down",
@@ -149,6 +154,8 @@ var kindNames = [...]string{
 	KindDeviceAdded:        "device-added",
 	KindDeviceRemoved:      "device-removed",
 	KindDeviceChanged:      "device-changed",
+	KindFlushLost:          "flush-lost",
+	KindStoreFailed:        "store-failed",
 	KindSessionUp:          "session-up",
 	KindSessionDown:        "session-down",
 	KindClientConnected:    "client-connected",

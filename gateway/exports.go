@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pathgate/backends"
+	"pathgate/gateway/nbd"
+)
+
+// exports shows the gateway's disks to the NBD server.
+type exports Gateway
+
+// List gives every disk, available or not, in the order of the configuration.
+func (x *exports) List(nbd.Peer) []nbd.Export {
+	var list []nbd.Export
+	for _, d := range x.disks {
+		list = append(list, d.export())
+	}
+	return list
+}
+
+func (d *servedDisk) export() nbd.Export {
+	e := nbd.Export{Name: d.FullName(), Description: "disk " + d.cfg.Name + " of VM " + d.vm.Name}
+	if why := d.whyNot(); why != "" {
+		e.Description += ", not available: " + why
+	}
+	return e
+}
+
+// Open gives a client the use of a disk. A disk that is not there yet is waited
+// for, as its configuration says.
+func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd.Mode) (nbd.Handle, error) {
+	d := x.byName[name]
+	if d == nil {
+		return nbd.Handle{}, fmt.Errorf("%w: %q", nbd.ErrUnknownExport, name)
+	}
+	if err := d.waitAvailable(ctx, mode, x.cfg.NBD.OpenWait); err != nil {
+		return nbd.Handle{}, err
+	}
+	h := nbd.Handle{
+		Export: d.export(),
+		Device: d.Disk,
+		Origin: &backends.Origin{VM: d.VM(), Disk: d.cfg.Name, Connection: peer.Connection, Priority: d.vm.Priority},
+	}
+	if mode != nbd.Use {
+		return h, nil
+	}
+	d.count(1)
+	x.bus.Publish(Event{Kind: KindClientConnected, VM: d.VM(), Disk: d.FullName(), Session: peer.Connection, Message: "client connected"})
+	h.Close = func() {
+		d.count(-1)
+		x.bus.Publish(Event{Kind: KindClientDisconnected, VM: d.VM(), Disk: d.FullName(), Session: peer.Connection, Message: "client disconnected"})
+	}
+	return h, nil
+}
+
+func (d *servedDisk) count(n int) {
+	d.mu.Lock()
+	d.clients += n
+	d.mu.Unlock()
+}
+
+// waitAvailable waits until the disk can be used.
+func (d *servedDisk) waitAvailable(ctx context.Context, mode nbd.Mode, limit time.Duration) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		d.mu.Lock()
+		changed := d.changed
+		d.mu.Unlock()
+		why := d.whyNot()
+		if why == "" {
+			return nil
+		}
+		err := fmt.Errorf("%w: %s is not available: %s", nbd.ErrUnknownExport, d.FullName(), why)
+		if mode != nbd.Use || d.cfg.Open == OpenFail {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"pathgate/multipath"
+)
+
+// pathEvents puts the path manager's events on the bus.
+type pathEvents Gateway
+
+// eventRow says how an event of the path manager is shown.
+type eventRow struct {
+	kind     Kind
+	severity Severity
+	text     string // in place of an empty reason
+}
+
+func eventTable(k multipath.EventKind) eventRow {
+	switch k {
+	case multipath.PathUp:
+		return eventRow{KindPathUp, SeverityInfo, "path is used"}
+	case multipath.PathDown:
+		return eventRow{KindPathDown, SeverityWarning, "path is lost"}
+	case multipath.PathQuarantined:
+		return eventRow{KindPathQuarantined, SeverityCritical, "path leads to another LUN"}
+	case multipath.PathDisabled:
+		return eventRow{KindPathDisabled, SeverityNotice, "disabled by an administrator"}
+	case multipath.PathEnabled:
+		return eventRow{KindPathEnabled, SeverityNotice, "enabled by an administrator"}
+	case multipath.PathSlow:
+		return eventRow{KindPathSlow, SeverityWarning, "a command went over its deadline"}
+	case multipath.Failover:
+		return eventRow{KindFailover, SeverityWarning, "requests were sent on other paths"}
+	case multipath.Failback:
+		return eventRow{KindFailback, SeverityNotice, "path is used again"}
+	case multipath.NoPaths:
+		return eventRow{KindAllPathsDown, SeverityCritical, "no path is left"}
+	case multipath.Restored:
+		return eventRow{KindPathsRestored, SeverityNotice, "a path is there again"}
+	case multipath.GhostHeld:
+		return eventRow{KindGhostHeld, SeverityWarning, "writes of unknown end are held"}
+	case multipath.FenceStart:
+		return eventRow{KindFenceStart, SeverityNotice, "fencing old writes"}
+	case multipath.FenceDone:
+		return eventRow{KindFenceDone, SeverityNotice, "old writes can no longer run"}
+	case multipath.FenceFailed:
+		return eventRow{KindFenceFailed, SeverityWarning, "old writes may still run"}
+	case multipath.DeviceAdded:
+		return eventRow{KindDeviceAdded, SeverityInfo, "found"}
+	case multipath.DeviceChanged:
+		return eventRow{KindDeviceChanged, SeverityNotice, "changed"}
+	case multipath.DeviceGone:
+		return eventRow{KindDeviceRemoved, SeverityError, "gone for good"}
+	case multipath.FlushLost:
+		return eventRow{KindFlushLost, SeverityCritical, "acknowledged writes may be lost"}
+	case multipath.LoginFailed:
+		return eventRow{KindSessionDown, SeverityWarning, "no session"}
+	case multipath.DiscoveryFailed:
+		return eventRow{KindSessionDown, SeverityWarning, "discovery failed"}
+	case multipath.StoreFailed:
+		return eventRow{KindStoreFailed, SeverityCritical, "state could not be kept"}
+	}
+	return eventRow{KindDeviceChanged, SeverityNotice, k.String()}
+}
+
+// Event publishes e. It is called without a lock, on any goroutine.
+func (x *pathEvents) Event(e multipath.Event) {
+	row := eventTable(e.Kind)
+	out := Event{Time: e.Time, Kind: row.kind, Severity: row.severity, Device: e.Device, Path: e.Path, Message: e.Reason}
+	if out.Message == "" {
+		out.Message = row.text
+	}
+	add := func(key string, value any) { out.Attrs = append(out.Attrs, Attr{key, fmt.Sprint(value)}) }
+	if e.Loss != 0 {
+		add("loss", e.Loss)
+	}
+	if e.Health != 0 {
+		add("health", e.Health)
+	}
+	if e.Method != "" {
+		add("method", e.Method)
+	}
+	if e.Duration != 0 {
+		add("duration", e.Duration.Round(time.Microsecond))
+	}
+	if e.Count != 0 {
+		add("requests", e.Count)
+	}
+	if e.Held != 0 {
+		add("held", e.Held)
+	}
+	x.bus.Publish(out)
+	switch e.Kind {
+	case multipath.DeviceAdded, multipath.DeviceGone, multipath.DeviceChanged, multipath.PathUp:
+		(*Gateway)(x).lookAgain()
+	}
+}
