@@ -22,8 +22,21 @@ const firstWait = 500 * time.Millisecond
 // adopt makes a path of lun at pt, and a device if f's identity is a new one.
 func (m *Manager) adopt(pt *port, lun uint16, f facts) (*Path, error) {
 	m.awaitEarlier(pt)
+	var b backends.Batch
+	out := newOutbox()
 	m.adopting.Lock()
-	defer m.adopting.Unlock()
+	p, err := m.join(&b, out, pt, lun, f)
+	m.adopting.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	p.dev.send(&b, out)
+	b.Run()
+	return p, nil
+}
+
+// join is adopt under the lock.
+func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f facts) (*Path, error) {
 	name := pt.pathName(lun)
 	key := f.identity.ID
 	if f.identity.Weak && !m.rule(key, name).MergeWeak {
@@ -43,8 +56,6 @@ func (m *Manager) adopt(pt *port, lun uint16, f facts) (*Path, error) {
 		p.health, p.reason = Disabled, "by the administrator"
 	}
 	// pt.mu first, as everywhere, so that no Up or Down is missed.
-	var b backends.Batch
-	out := newOutbox()
 	pt.mu.Lock()
 	d.mu.Lock()
 	if len(d.paths) == maxPaths {
@@ -61,8 +72,8 @@ func (m *Manager) adopt(pt *port, lun uint16, f facts) (*Path, error) {
 		p.facts = f
 	}
 	out.change |= d.informLocked()
-	d.pathsChangedLocked(&b, out, time.Now())
-	d.tellCapacityLocked(&b)
+	d.pathsChangedLocked(b, out, time.Now())
+	d.tellCapacityLocked(b)
 	pt.paths[lun] = p
 	d.mu.Unlock()
 	pt.mu.Unlock()
@@ -74,8 +85,6 @@ func (m *Manager) adopt(pt *port, lun uint16, f facts) (*Path, error) {
 		m.wg.Go(func() { d.run(m.devices) })
 		out.event(Event{Kind: DeviceAdded, Device: d.name, Path: name, Reason: d.identity.ID})
 	}
-	d.send(&b, out)
-	b.Run()
 	return p, nil
 }
 

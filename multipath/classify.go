@@ -204,5 +204,5 @@ func backoff(r backends.ParkReason, n uint8) (ms int) {
 	if r == backends.ParkTransition {
 		return 100 << min(n, 4)
 	}
-	return 5 << min(n, 7) // 5 ms to 640 ms
+	return 5 << min(n, 6) // 5 ms to 320 ms
 }

@@ -373,7 +373,11 @@ func (d *Device) againLocked(b *backends.Batch, out *outbox, t *task, p *Path, v
 		v.tries = 0
 		if now.Sub(t.since) > busyLimit {
 			t.since = time.Time{}
-			t.tried = t.tried.With(p.slot)
+			if tried := t.tried.With(p.slot); d.usableLocked()&^tried&^d.avoidServerLocked(t) != 0 {
+				t.tried = tried
+				d.routeLocked(b, out, t, now)
+				return
+			}
 		}
 	}
 	if v.tries > 0 && t.tries > v.tries {

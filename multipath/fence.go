@@ -130,7 +130,8 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 		}
 		return fmt.Errorf("the LUN has the identity %s: no reset of it can fence anything", f.identity.ID)
 	}
-	d.hold(ctx, pt)
+	same := func(p *Path) bool { return p.port.target == pt.target }
+	d.hold(ctx, same, d.drainLimit())
 	t := &backends.TaskManagement{Function: backends.LUNReset, Timeout: pt.m.cfg.Timers.Reset}
 	done := make(chan struct{})
 	t.Done = func(*backends.Batch, *backends.TaskManagement) { close(done) }
@@ -144,10 +145,11 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 	select {
 	case <-done:
 	case <-gap.C:
-		d.unhold(pt)
+		d.unhold(same)
 		<-done
 	}
 	d.resetDone(pt, t.Response)
+	d.unhold(same)
 	switch t.Response {
 	case backends.TMComplete:
 		d.fence(pt, lun, gen, n)
@@ -166,15 +168,15 @@ func (d *Device) drainLimit() time.Duration {
 	return min(d.timers.ResetDrain, d.timers.ResetGap*3/5)
 }
 
-// hold stops the dispatch on the paths that a reset of the LUN at pt's target
-// reaches, and gives what is in flight there a moment to end.
-func (d *Device) hold(ctx context.Context, pt *port) {
+// hold stops the dispatch on the paths that which names, and gives what is in
+// flight there a moment to end.
+func (d *Device) hold(ctx context.Context, which func(*Path) bool, limit time.Duration) {
 	var b backends.Batch
 	out := newOutbox()
 	now := time.Now()
 	d.mu.Lock()
 	for _, p := range d.paths {
-		if p.port.target == pt.target && p.live {
+		if p.live && which(p) {
 			p.held = true
 		}
 	}
@@ -185,7 +187,7 @@ func (d *Device) hold(ctx context.Context, pt *port) {
 	d.mu.Unlock()
 	d.send(&b, out)
 	b.Run()
-	timer := time.NewTimer(d.drainLimit())
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -211,13 +213,13 @@ func (d *Device) drainedLocked() {
 }
 
 // unhold lets the dispatch go on.
-func (d *Device) unhold(pt *port) {
+func (d *Device) unhold(which func(*Path) bool) {
 	var b backends.Batch
 	out := newOutbox()
 	now := time.Now()
 	d.mu.Lock()
 	for _, p := range d.paths {
-		if p.port.target == pt.target {
+		if which(p) {
 			p.held = false
 		}
 	}
@@ -248,7 +250,6 @@ func (d *Device) resetDone(pt *port, r backends.TMResponse) {
 	d.mu.Unlock()
 	d.send(&b, out)
 	b.Run()
-	d.unhold(pt)
 }
 
 // fence lets go the ghosts that a reset on pt in login gen has proved dead.

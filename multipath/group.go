@@ -151,6 +151,9 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 		d.dueLocked(out, p.stableAt)
 	}
 	if !changed {
+		if h == Down || h == Quarantined {
+			p.reason = reason // the latest
+		}
 		return false
 	}
 	p.health, p.reason, p.changed, p.streak = h, reason, now, 0

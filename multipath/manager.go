@@ -206,6 +206,8 @@ func comparePaths(a, b string) int {
 var (
 	ErrNotFound = errors.New("no such device")
 	ErrMoved    = errors.New("another LUN is there now")
+	// ErrAmbiguous: several devices show this weak identity; their names differ.
+	ErrAmbiguous = errors.New("several devices have this identity")
 )
 
 // Lookup finds a device by canonical name, identity, alias or the name of any
@@ -216,20 +218,10 @@ func (m *Manager) Lookup(name string) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("binding of %s: %w", name, err)
 	}
-	byPath := false
-	var found *Device
-	for _, d := range m.Devices() {
-		switch {
-		case name == d.name || name == d.identity.ID || name == d.key || name == d.rule.Alias:
-			found = d
-		case d.hasPath(name):
-			found, byPath = d, true
-		default:
-			continue
-		}
-		break
-	}
+	found, byPath, err := m.find(name)
 	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
 	case found == nil:
 		return nil, fmt.Errorf("%s: %w", name, ErrNotFound)
 	case isBound && bound != found.identity.ID:
@@ -240,6 +232,25 @@ func (m *Manager) Lookup(name string) (*Device, error) {
 		}
 	}
 	return found, nil
+}
+
+// find gives the device of that name, if there is one, and whether the name is
+// that of a path only.
+func (m *Manager) find(name string) (found *Device, byPath bool, err error) {
+	for _, d := range m.Devices() {
+		switch {
+		case name == d.name || name == d.key || name == d.rule.Alias:
+			return d, false, nil
+		case name == d.identity.ID:
+			if found != nil {
+				return nil, false, ErrAmbiguous
+			}
+			found = d
+		case d.hasPath(name):
+			return d, true, nil
+		}
+	}
+	return found, false, nil
 }
 
 // SetPathEnabled takes a path out of use, or lets it be used again, and keeps

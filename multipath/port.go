@@ -37,6 +37,7 @@ type port struct {
 	failing  bool        // LoginFailed was told
 	trying   bool        // a login over another route is under way
 	paths    map[uint16]*Path
+	leave    time.Duration       // the target wants us to log out within that time; 0: no
 	scanned  uint64              // generation of the last complete scan
 	again    bool                // scan again
 	attn     map[uint16]bool     // LUNs with a unit attention that asks for a proof
@@ -73,7 +74,7 @@ func (pt *port) drop() { pt.nexus.Relogin(backends.Route{}) }
 func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 	var lists []todo
 	pt.mu.Lock()
-	pt.up, pt.login, pt.failing, pt.trying = true, l, false, false
+	pt.up, pt.login, pt.failing, pt.trying, pt.leave = true, l, false, false, 0
 	if l.Route.Own() {
 		pt.tag, pt.tagKnown = l.GroupTag, true
 		now := time.Now()
@@ -116,7 +117,7 @@ func (pt *port) Down(b *backends.Batch, _ backends.Nexus, loss backends.Loss) {
 	pt.mu.Lock()
 	was := pt.up
 	first := !pt.failing && !was
-	pt.up, pt.trying, pt.loss = false, false, loss
+	pt.up, pt.trying, pt.loss, pt.leave = false, false, loss, 0
 	pt.failing = pt.failing || !was
 	if was {
 		pt.lostAt = now
@@ -176,11 +177,13 @@ func (pt *port) brokenLocked(now time.Time) bool {
 }
 
 // Async implements backends.NexusHandler.
-func (pt *port) Async(_ *backends.Batch, n backends.Nexus, a backends.AsyncEvent) {
+func (pt *port) Async(_ *backends.Batch, _ backends.Nexus, a backends.AsyncEvent) {
 	switch a.Kind {
 	case backends.AsyncLogout, backends.AsyncRenegotiate:
-		// What is in flight ends as on any loss; other paths take over.
-		n.Relogin(backends.Route{})
+		pt.mu.Lock()
+		pt.leave = max(a.Within, leaveDrain)
+		pt.mu.Unlock()
+		pt.wake()
 	case backends.AsyncTasksEnded:
 		pt.mu.Lock()
 		p := pt.paths[a.LUN]
@@ -230,6 +233,7 @@ func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backe
 // snapshot is a port's state at the beginning of a step.
 type snapshot struct {
 	up, own, tagKnown, trying, again bool
+	leave                            time.Duration
 	gen, scanned                     uint64
 	tag                              uint16
 	loss                             backends.Loss
@@ -241,7 +245,7 @@ func (pt *port) state() snapshot {
 	defer pt.mu.Unlock()
 	return snapshot{
 		up: pt.up, own: pt.login.Route.Own(), tagKnown: pt.tagKnown, trying: pt.trying, again: pt.again,
-		gen: pt.login.Generation, scanned: pt.scanned, tag: pt.tag, loss: pt.loss, lostAt: pt.lostAt,
+		gen: pt.login.Generation, scanned: pt.scanned, tag: pt.tag, loss: pt.loss, lostAt: pt.lostAt, leave: pt.leave,
 	}
 }
 
@@ -293,6 +297,8 @@ func (pt *port) step(ctx context.Context) time.Duration {
 		return 0
 	case !s.up:
 		return pt.reinstate(s, ghosts)
+	case s.leave > 0:
+		return pt.logout(ctx, s.leave)
 	case len(ghosts) > 0:
 		return pt.fenceAll(ctx, s, ghosts)
 	case !s.own:
@@ -305,6 +311,30 @@ func (pt *port) step(ctx context.Context) time.Duration {
 		return pt.scan(ctx, s.gen)
 	}
 	return pt.proveDue(ctx, s.gen)
+}
+
+// leaveDrain is what a logout that the target asks for may take for draining,
+// where the target gives no more.
+const leaveDrain = time.Second
+
+// logout does what the target asks for: it drains, and logs in anew. What has
+// ended leaves no ghost.
+func (pt *port) logout(ctx context.Context, within time.Duration) time.Duration {
+	mine := func(p *Path) bool { return p.port == pt }
+	devices := map[*Device]bool{}
+	for _, p := range pt.known() {
+		devices[p.dev] = true
+	}
+	var wg sync.WaitGroup
+	for d := range devices {
+		wg.Go(func() { d.hold(ctx, mine, min(within, pt.m.cfg.Timers.Command)) })
+	}
+	wg.Wait()
+	pt.nexus.Relogin(backends.Route{})
+	for d := range devices {
+		d.unhold(mine)
+	}
+	return 0
 }
 
 // release lets those go who wait for a scan.

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -222,7 +223,16 @@ func runSchedule(t *testing.T, seed uint64, fenceOff bool) (bad []string) {
 		bad = s.bad
 		s.mu.Unlock()
 		if n := s.bd.used(); n != 4 {
-			bad = append(bad, fmt.Sprintf("%d paths in use at the end: %+v", n, s.bd.m.Paths()))
+			bad = append(bad, fmt.Sprintf("%d paths in use at the end", n))
+			for _, p := range s.bd.m.Paths() {
+				bad = append(bad, fmt.Sprintf("%+v", p))
+			}
+			for _, e := range s.bd.events.all() {
+				bad = append(bad, fmt.Sprintf("%v %v %v %v %v %v", e.Time.Format("04:05.000"), e.Kind, e.Path, e.Health, e.Loss, e.Reason))
+			}
+			for _, n := range s.bd.net.nexuses {
+				bad = append(bad, fmt.Sprintf("nexus %v up %v route %v gen %d", n.port(), n.up != nil, n.route, n.gen))
+			}
 		}
 		s.bd.stop()
 		if n := len(s.bd.store.ghosts); n != 0 {
@@ -241,7 +251,7 @@ func TestRandomSchedules(t *testing.T) {
 	}
 	for seed := first; seed != first+n; seed++ {
 		if bad := runSchedule(t, seed, false); len(bad) > 0 {
-			t.Fatalf("-seed %d: %d violations, first: %s", seed, len(bad), bad[0])
+			t.Fatalf("-seed %d: %d violations, first: %s", seed, len(bad), strings.Join(bad[:min(len(bad), 200)], "\n"))
 		}
 	}
 }

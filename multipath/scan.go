@@ -42,6 +42,10 @@ func attentionOf(s backends.Sense) attention {
 	}
 }
 
+// lostRetry is when to look again after a question without an answer. Most times
+// Down comes first; a target that was only slow keeps its session.
+const lostRetry = time.Second
+
 // scan finds the LUNs behind pt and proves each (the patent, par. 0082-0084).
 func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	pt.mu.Lock()
@@ -57,20 +61,20 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 		luns, err = pt.prober(0).luns(ctx, first, last)
 	}
 	if errors.Is(err, errLost) || ctx.Err() != nil {
-		return 0 // Down is on its way
+		return lostRetry
 	}
 	seen := map[uint16]bool{}
 	for _, lun := range luns {
 		seen[lun] = true
 		if errors.Is(pt.prove(ctx, lun, gen), errLost) || ctx.Err() != nil {
-			return 0
+			return lostRetry
 		}
 	}
 	// Paths whose LUN is not listed any more say so themselves.
 	for lun := range pt.known() {
 		if !seen[lun] {
 			if errors.Is(pt.prove(ctx, lun, gen), errLost) {
-				return 0
+				return lostRetry
 			}
 		}
 	}
@@ -318,7 +322,7 @@ func (pt *port) proveDue(ctx context.Context, gen uint64) time.Duration {
 		}
 		if !now.Before(due.at) {
 			if errors.Is(pt.prove(ctx, lun, gen), errLost) {
-				return 0
+				return lostRetry
 			}
 			now = time.Now()
 			every = pt.interval(p)
