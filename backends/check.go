@@ -49,7 +49,10 @@ func (i *Info) demands(r *Request) (limit uint64, need Caps, payload int64) {
 	case Unmap:
 		return i.MaxUnmap, CanUnmap, 0
 	case WriteZeroes:
-		return i.MaxZeroes, 0, 0
+		if r.FastZero {
+			need = CanWriteZeroes
+		}
+		return i.MaxZeroes, need, 0
 	case Cache:
 		return 0, CanCache, 0
 	case BlockStatus:

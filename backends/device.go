@@ -28,8 +28,9 @@ type Device interface {
 	Abort(b *Batch, r *Request)
 
 	// Reset aborts every request that was submitted before. done is called once,
-	// by the Run of some batch, when all have completed; its result is OK, or
-	// Transport when one of them may still run below and is held.
+	// by the Run of some batch, when the device has completed all of them (those
+	// in another goroutine's batch may be delivered a little later); its result
+	// is OK, or Transport when one of them may still run below and is held.
 	Reset(b *Batch, done func(b *Batch, res Result))
 
 	// Grant gives the credits of a new connection of o, which may be nil. There
@@ -101,7 +102,8 @@ const (
 	CanUnmap
 	// UnmapZeroes: an unmapped range reads as zeros.
 	UnmapZeroes
-	// CanWriteZeroes: WriteZeroes carries no payload to the medium.
+	// CanWriteZeroes: WriteZeroes carries no payload to the medium. Without it
+	// WriteZeroes works by plain writes, and with FastZero it is Unsupported.
 	CanWriteZeroes
 	CanCompareAndWrite
 	CanVerify

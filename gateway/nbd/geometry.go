@@ -72,10 +72,12 @@ func checkInfo(info *backends.Info) error {
 	return nil
 }
 
-// exportFlags gives the transmission flags of a device. Flush and FUA always
-// work (backends.Device); CAN_MULTI_CONN only by the device's own word.
+// exportFlags gives the transmission flags of a device. Flush, FUA and write
+// zeroes always work (backends.Device), the latter at the price of plain writes
+// where the device knows no better, which a fast zero is told by ENOTSUP;
+// CAN_MULTI_CONN only by the device's own word.
 func exportFlags(caps backends.Caps) txFlags {
-	f := txHasFlags | txSendFlush | txSendFUA
+	f := txHasFlags | txSendFlush | txSendFUA | txSendWriteZeroes | txSendFastZero
 	for _, m := range [...]struct {
 		cap  backends.Caps
 		flag txFlags
@@ -83,7 +85,6 @@ func exportFlags(caps backends.Caps) txFlags {
 		{backends.ReadOnly, txReadOnly},
 		{backends.Rotational, txRotational},
 		{backends.CanUnmap, txSendTrim},
-		{backends.CanWriteZeroes, txSendWriteZeroes | txSendFastZero},
 		{backends.MultiConn, txCanMultiConn},
 		{backends.CanCache, txSendCache},
 	} {

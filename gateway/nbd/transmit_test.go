@@ -103,10 +103,10 @@ func TestCommandsThatWereNotOffered(t *testing.T) {
 	d := newTestDevice(t, diskSize)
 	d.info.Caps = 0
 	c := offer(t, d).client(t)
-	if got := c.Export().Flags; got != nc.HasFlags|nc.SendFlush|nc.SendFUA {
+	if got := c.Export().Flags; got != nc.HasFlags|nc.SendFlush|nc.SendFUA|nc.SendWriteZeroes|nc.SendFastZero {
 		t.Errorf("flags %#x", got)
 	}
-	for _, cmd := range []nc.Command{nc.CmdTrim, nc.CmdCache, nc.CmdWriteZeroes} {
+	for _, cmd := range []nc.Command{nc.CmdTrim, nc.CmdCache} {
 		if got := ask(t, c, cmd, 0, 0, 512, nil); got != nc.EINVAL {
 			t.Errorf("%v: got %v, want EINVAL", cmd, got)
 		}

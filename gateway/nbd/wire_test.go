@@ -158,8 +158,8 @@ func TestErrnoOfEveryClass(t *testing.T) {
 }
 
 func TestExportFlags(t *testing.T) {
-	const always = txHasFlags | txSendFlush | txSendFUA
 	const zeroes = txSendWriteZeroes | txSendFastZero
+	const always = txHasFlags | txSendFlush | txSendFUA | zeroes
 	tests := []struct {
 		name string
 		caps backends.Caps
@@ -168,16 +168,15 @@ func TestExportFlags(t *testing.T) {
 		{"nothing", 0, always},
 		{"P3 multi-conn only by the device's word", backends.MultiConn, always | txCanMultiConn},
 		{"trim", backends.CanUnmap, always | txSendTrim},
-		{"zeroes", backends.CanWriteZeroes, always | zeroes},
 		{"cache", backends.CanCache, always | txSendCache},
 		{"rotational", backends.Rotational, always | txRotational},
 		{
 			"read-only", backends.ReadOnly | backends.CanUnmap | backends.CanWriteZeroes | backends.CanCache,
-			always | txReadOnly | txSendCache,
+			always&^zeroes | txReadOnly | txSendCache,
 		},
 		{
 			"B52 DF is never offered", ^backends.Caps(0) &^ backends.ReadOnly,
-			always | zeroes | txSendTrim | txSendCache | txRotational | txCanMultiConn,
+			always | txSendTrim | txSendCache | txRotational | txCanMultiConn,
 		},
 	}
 	for _, tt := range tests {
