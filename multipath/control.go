@@ -178,18 +178,27 @@ func (n resetNote) RunBatch(b *backends.Batch) {
 	}
 }
 
-// Close implements backends.Device: it drains for Timers.Drain and then ends
-// what is left. What is in flight on a path then is held by the path's end. The
-// paths stay with the Manager.
+// Close implements backends.Device: it drains for Timers.Drain, or not at all
+// while no path lives, and then ends what is left with Aborted. The range of a
+// change that is in flight then stays held. The paths stay with the Manager. The
+// error is always nil.
 func (d *Device) Close() error {
+	var b backends.Batch
+	out := newOutbox()
 	d.mu.Lock()
 	d.closed = true
+	if d.downLocked() {
+		d.failWaitingLocked(&b, out, time.Now())
+		d.pumpLocked(&b, out, time.Now())
+	}
 	idle := d.idle
-	if d.ntasks > 0 && idle == nil {
+	if d.ntasks+d.closing > 0 && idle == nil {
 		idle = make(chan struct{})
 		d.idle = idle
 	}
 	d.mu.Unlock()
+	d.send(&b, out)
+	b.Run()
 	if idle == nil {
 		return nil
 	}
@@ -200,11 +209,9 @@ func (d *Device) Close() error {
 		return nil
 	case <-timer.C:
 	}
-	var b backends.Batch
-	out := newOutbox()
+	out = newOutbox()
 	now := time.Now()
 	d.mu.Lock()
-	n := d.ntasks
 	for t := d.firstTask; t != nil; {
 		next := t.next
 		if t.parts == 0 {
@@ -216,8 +223,21 @@ func (d *Device) Close() error {
 	d.mu.Unlock()
 	d.send(&b, out)
 	b.Run()
-	if n > 0 {
-		return fmt.Errorf("device %s: %d requests were aborted after %v", d.name, n, d.timers.Drain)
-	}
+	<-idle
 	return nil
+}
+
+// closeNote runs behind a completion, for Close.
+type closeNote struct{ d *Device }
+
+// RunBatch implements backends.Runner.
+func (n closeNote) RunBatch(*backends.Batch) {
+	d := n.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closing--
+	if d.ntasks+d.closing == 0 && d.idle != nil {
+		close(d.idle)
+		d.idle = nil
+	}
 }

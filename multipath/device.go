@@ -62,7 +62,8 @@ type Device struct {
 	timerOn   bool      // the timer goroutine will look by itself
 	graceTo   time.Time // we stalled: no deadline counts before
 	pools     map[string]*backends.Pool
-	idle      chan struct{} // closed when the last task has ended; nil: nobody waits
+	idle      chan struct{} // closed when the last completion was delivered; nil: nobody waits
+	closing   int           // completions since Close that were not delivered yet
 }
 
 var _ backends.LUN = (*Device)(nil)
@@ -183,6 +184,8 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 		return
 	}
 	switch {
+	case d.closed && d.downLocked():
+		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.Aborted), now)
 	case d.gone || d.born && d.downLocked() && (d.rule.AllPathsDown.Fail || d.expired):
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 	case d.usableLocked()&^avoid == 0 && d.usableLocked()&^d.avoidServerLocked(t) != 0:
@@ -438,9 +441,9 @@ func (d *Device) finishLocked(b *backends.Batch, out *outbox, t *task, res backe
 		d.resetsLocked(b, t, res)
 	}
 	d.freeTaskLocked(t)
-	if d.ntasks == 0 && d.idle != nil {
-		close(d.idle)
-		d.idle = nil
+	if d.closed {
+		d.closing++
+		b.Defer(closeNote{d})
 	}
 }
 

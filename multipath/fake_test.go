@@ -89,7 +89,9 @@ func (m *medium) apply(r *fakeCmd) (ok bool) {
 			return false
 		}
 		copy(m.b[r.off:], r.data[r.n:])
-	case backends.Read, backends.Flush, backends.Verify, backends.Cache, backends.BlockStatus:
+	case backends.Verify:
+		return len(r.data) == 0 || bytes.Equal(m.b[r.off:r.off+r.n], r.data)
+	case backends.Read, backends.Flush, backends.Cache, backends.BlockStatus:
 	}
 	return true
 }

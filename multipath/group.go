@@ -98,7 +98,7 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 			d.dueLocked(out, now.Add(apd.For))
 		}
 		out.event(Event{Kind: NoPaths, Device: d.name, Reason: rule})
-		if d.rule.AllPathsDown.Fail {
+		if d.rule.AllPathsDown.Fail || d.closed {
 			d.failWaitingLocked(b, out, now)
 		}
 	case !down && !d.downSince.IsZero():
@@ -119,10 +119,14 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 
 // failWaitingLocked ends what waits, since no path will come in time.
 func (d *Device) failWaitingLocked(b *backends.Batch, out *outbox, now time.Time) {
+	class := backends.NoPath
+	if d.closed {
+		class = backends.Aborted
+	}
 	for t := d.firstTask; t != nil; {
 		next := t.next
 		if t.live == 0 && t.parts == 0 {
-			d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
+			d.finishLocked(b, out, t, d.giveUpLocked(t, class), now)
 		}
 		t = next
 	}
