@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build integration
+
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"pathgate/integration/gate"
+	"pathgate/integration/proxy"
+)
+
+// TestStampControl: the load of the tests below without a fault.
+func TestStampControl(t *testing.T) {
+	for name, two := range map[string]bool{"one target": false, "two targets": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, bedOptions{two: two})
+			mark := b.g.Events.Mark()
+			l := b.startStamps(t, 1)
+			for range 3 {
+				l.flow(t)
+			}
+			rep := l.finish(t)
+			b.quiet(t, mark)
+			t.Logf("measured: stamps without a fault: %s", summary(rep))
+		})
+	}
+}
+
+// portalFault breaks a portal, waits until the gateway has noticed, and mends it.
+type portalFault struct {
+	kind proxy.Kind
+	mend bool // the fault lasts until it is taken back
+}
+
+var portalFaults = map[string]portalFault{
+	"reset":      {proxy.Reset, false},
+	"half-close": {proxy.HalfClose, false},
+	"black hole": {proxy.BlackHole, true},
+	"hold":       {proxy.Hold, true},
+}
+
+// TestStampPortalFaults: 8 writers with overwrites, while the connections of each
+// portal in turn are reset, half-closed, black-holed, held and released late.
+func TestStampPortalFaults(t *testing.T) {
+	for name, f := range portalFaults {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, bedOptions{})
+			l := b.startStamps(t, 2)
+			for i, p := range b.proxies {
+				paths := b.behind(t, i)
+				mark := b.g.Events.Mark()
+				p.MustSet(proxy.Fault{Kind: f.kind})
+				b.lost(t, mark, paths, 10*time.Second)
+				b.g.Events.Wait(t, mark, 10*time.Second, onPath("failover", paths))
+				if f.mend {
+					// The other portal is of the same portal group: the fence goes over it.
+					b.g.Events.Wait(t, mark, 20*time.Second, onPath("fence-done", paths))
+					l.flowOn(t, 1-i)
+					p.Clear()
+				}
+				if e := p.Counters().Fault(f.kind); e.Times == 0 || f.mend && e.Bytes == 0 {
+					t.Errorf("portal %d: the fault hit nothing: %v", i, p.Counters())
+				}
+				b.settle(t)
+				l.flow(t)
+			}
+			rep := l.finish(t)
+			t.Logf("measured: stamps under %s: %s", name, summary(rep))
+		})
+	}
+}
+
+// flowOn waits until proxy i has carried another MiB.
+func (l *stampLoad) flowOn(t testing.TB, i int) {
+	t.Helper()
+	p := l.b.proxies[i]
+	from := p.Counters().ToTarget.Bytes
+	if err := p.Wait(func(c proxy.Counters) bool { return c.ToTarget.Bytes > from+mib }, 20*time.Second); err != nil {
+		t.Fatalf("no load: %v", err)
+	}
+}
+
+// TestStampStoppedTarget: one of two processes with one file is stopped for 5 s,
+// with writes in its sockets that it executes when it goes on.
+func TestStampStoppedTarget(t *testing.T) {
+	b := newBed(t, bedOptions{two: true})
+	l := b.startStamps(t, 3)
+	for i, s := range b.tgts {
+		paths := b.behind(t, i)
+		mark := b.g.Events.Mark()
+		if err := s.Down(t.Context(), 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		b.lost(t, mark, paths, time.Second)
+		b.g.Events.Wait(t, mark, time.Second, onPath("failover", paths))
+		b.g.Events.Wait(t, mark, 20*time.Second, onPath("fence-done", paths))
+		b.settle(t)
+		l.flow(t)
+	}
+	rep := l.finish(t)
+	t.Logf("measured: stamps, each of two targets stopped for 5 s: %s", summary(rep))
+}
+
+// TestStampKilledTarget: one of two processes with one file is killed and started
+// again. Its LUN is declared to have a protected cache: the file's page cache lives on.
+func TestStampKilledTarget(t *testing.T) {
+	b := newBed(t, bedOptions{two: true})
+	l := b.startStamps(t, 4)
+	for i, s := range b.tgts {
+		paths := b.behind(t, i)
+		mark := b.g.Events.Mark()
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		b.lost(t, mark, paths, 5*time.Second)
+		b.g.Events.Wait(t, mark, 5*time.Second, onPath("failover", paths))
+		if err := s.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.settle(t)
+		l.flow(t)
+		if got := b.g.Events.Since(mark, gate.Kind("flush-lost")); len(got) > 0 {
+			t.Errorf("the cache is protected, and: %v", got)
+		}
+	}
+	rep := l.finish(t)
+	t.Logf("measured: stamps, each of two targets killed and restarted: %s", summary(rep))
+}
+
+// TestStampAllStopped: the only process is stopped for 5 s: all paths are down, and
+// everything waits.
+func TestStampAllStopped(t *testing.T) {
+	b := newBed(t, bedOptions{})
+	l := b.startStamps(t, 5)
+	mark := b.g.Events.Mark()
+	if err := b.tgts[0].Down(t.Context(), 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	b.g.Events.Wait(t, mark, time.Second, gate.Kind("all-paths-down"))
+	e := b.g.Events.Wait(t, mark, 20*time.Second, gate.Kind("paths-restored"))
+	b.settle(t)
+	l.flow(t)
+	rep := l.finish(t)
+	if rep.Stall.Gap < 4*time.Second {
+		t.Errorf("longest stall %v, although nothing could run for 5 s", rep.Stall.Gap)
+	}
+	t.Logf("measured: stamps, the only target stopped for 5 s: %s; without paths for %v", summary(rep), e.Duration())
+}

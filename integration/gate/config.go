@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Config is what a test configures. The zero value is a gateway without targets.
+type Config struct {
+	Initiator string   // default iqn.2026-11.test:gate
+	Adapters  []string // addresses of vmhba0, vmhba1, ...; default 127.0.0.1 and 127.0.0.2
+	Targets   []Target
+	// Rules are the entries of luns:, each a YAML mapping in flow style. Default:
+	// every LUN is queued for while all paths are down, and has a protected cache.
+	Rules []string
+	// Disks are those of vm1, each a YAML mapping in flow style. Default: root,
+	// all of vmhba0:0:1.
+	Disks []string
+	// Timeouts are added to a failback of 500 ms, which keeps tests short.
+	Timeouts map[string]string
+	TCP      string // another NBD listener, "ip:port"
+}
+
+// Target is one entry of targets:.
+type Target struct {
+	Portals []string
+	// More are further keys of the entry, such as "header-digest: require".
+	More []string
+}
+
+// yaml is the configuration file of a gateway whose files are in dir.
+func (c Config) yaml(dir string) string {
+	var b strings.Builder
+	p := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
+	p("state: %s/state", dir)
+	p("control: unix:%s/control.sock", dir)
+	p("initiator: %s", or(c.Initiator, "iqn.2026-11.test:gate"))
+	adapters := c.Adapters
+	if adapters == nil {
+		adapters = []string{"127.0.0.1", "127.0.0.2"}
+	}
+	p("adapters:")
+	for i, a := range adapters {
+		p("  - {name: vmhba%d, address: %s}", i, a)
+	}
+	if len(c.Targets) > 0 {
+		p("targets:")
+	}
+	for _, t := range c.Targets {
+		p("  - {%s}", strings.Join(append([]string{"portals: [\"" + strings.Join(t.Portals, `", "`) + "\"]"}, t.More...), ", "))
+	}
+	rules := c.Rules
+	if rules == nil {
+		rules = []string{`{id: "*", all-paths-down: queue, cache: protected}`}
+	}
+	p("luns:")
+	for _, r := range rules {
+		p("  - %s", r)
+	}
+	disks := c.Disks
+	if disks == nil {
+		disks = []string{`{name: root, lun: "vmhba0:0:1"}`}
+	}
+	p("vms:\n  - name: vm1\n    disks:")
+	for _, d := range disks {
+		p("      - %s", d)
+	}
+	listen := "unix:" + dir + "/nbd.sock"
+	if c.TCP != "" {
+		listen += ", " + c.TCP
+	}
+	p("nbd: {listen: [%s]}", listen)
+	timeouts := map[string]string{"failback": "500ms"}
+	maps.Copy(timeouts, c.Timeouts)
+	p("timeouts:")
+	for _, k := range slices.Sorted(maps.Keys(timeouts)) {
+		p("  %s: %s", k, timeouts[k])
+	}
+	return b.String()
+}
+
+func or(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
