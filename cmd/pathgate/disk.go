@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"pathgate/gateway/control"
+)
+
+// newDiskCmd makes "pathgate disk".
+func newDiskCmd(to *target) *cobra.Command {
+	return asGroup(&cobra.Command{
+		Use:   "disk",
+		Short: "Show virtual disks",
+		Long:  `A disk is what a VM sees: parts of LUNs, or a file. VM/DISK is its export name.`,
+	}, newDiskListCmd(to))
+}
+
+// newDiskListCmd makes "pathgate disk list".
+func newDiskListCmd(to *target) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List all disks, and why one is not available",
+		Args:    noArgs,
+	}
+	out := newFormat(cmd, false)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := to.dial()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		disks, err := c.Disks(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return printList(cmd.OutOrStdout(), out, disks, diskColumns())
+	}
+	return cmd
+}
+
+func diskColumns() []column[control.Disk] {
+	type D = control.Disk
+	return []column[D]{
+		{name: "DISK", value: func(d D) string { return d.Name }},
+		{name: "AVAILABLE", value: func(d D) string { return yesNo(d.Available) }},
+		{name: "SIZE", value: func(d D) string { return humanBytes(d.Size) }, right: true},
+		{name: "MODE", value: mode},
+		{name: "PATHS", value: diskPaths, right: true},
+		{name: "CLIENTS", value: func(d D) string { return strconv.Itoa(d.Connections) }, right: true},
+		{name: "INFLIGHT", value: func(d D) string { return strconv.Itoa(d.Outstanding) }, right: true},
+		{name: "ON", value: backing},
+		{name: "WHY", value: func(d D) string { return d.Why }},
+	}
+}
+
+func mode(d control.Disk) string {
+	if d.ReadOnly {
+		return "ro"
+	}
+	return "rw"
+}
+
+func diskPaths(d control.Disk) string {
+	if d.PathsTotal == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", d.PathsUp, d.PathsTotal)
+}
+
+// backing gives the file, or the first extent and how many more there are.
+func backing(d control.Disk) string {
+	if len(d.Extents) == 0 {
+		return d.File
+	}
+	s := d.Extents[0].LUN
+	if n := len(d.Extents) - 1; n > 0 {
+		s += fmt.Sprintf("+%d", n)
+	}
+	return s
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"pathgate/gateway"
+	"pathgate/gateway/control"
+)
+
+// newServeCmd makes "pathgate serve".
+func newServeCmd() *cobra.Command {
+	var file string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE",
+		Short: "Run the gateway",
+		Long: `Run the gateway until SIGINT or SIGTERM.
+
+On the first signal it stops listening, serves what clients have outstanding,
+logs out of its targets and ends with status 0. A second signal ends it at once.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(cmd, file)
+			if err != nil {
+				return err
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			g, err := gateway.New(cfg, gateway.Options{Logger: log, Version: control.BuildVersion()})
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop) // the next signal is not caught
+			return g.Run(ctx)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration `file`")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(fmt.Sprintf("serve: %v", err))
+	}
+	return cmd
+}
