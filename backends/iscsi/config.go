@@ -17,11 +17,11 @@ import (
 type DigestMode uint8
 
 const (
-	// DigestNone: never.
+	// DigestNone offers none.
 	DigestNone DigestMode = iota
-	// DigestPrefer: CRC32C where the target has it.
+	// DigestPrefer uses CRC32C where the target has it.
 	DigestPrefer
-	// DigestRequire: CRC32C, or the login fails.
+	// DigestRequire uses CRC32C, or the login fails.
 	DigestRequire
 )
 

@@ -120,8 +120,7 @@ func (d *discovery) trip(req *wire.TextRequest, data []byte) (wire.TextResponse,
 		if err != nil {
 			return wire.TextResponse{}, nil, err
 		}
-		switch h.Opcode() {
-		case wire.OpNOPIn, wire.OpAsyncMessage:
+		if op := h.Opcode(); op == wire.OpNOPIn || op == wire.OpAsyncMessage {
 			continue
 		}
 		resp, err := wire.DecodeTextResponse(&h)

@@ -3,7 +3,6 @@
 package iscsi
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -351,8 +350,10 @@ func testConfig() Config {
 		InitiatorName: "iqn.2026-11.test:host", Adapter: "vmhba0",
 		ISID:            func(string, uint16, string) ([6]byte, error) { return wire.NewISID(), nil },
 		AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-		Timeouts: Timeouts{NOPInterval: time.Second, NOPTimeout: time.Second, Login: 15 * time.Second,
-			FenceLogin: 5 * time.Second, Command: 8 * time.Second},
+		Timeouts: Timeouts{
+			NOPInterval: time.Second, NOPTimeout: time.Second, Login: 15 * time.Second,
+			FenceLogin: 5 * time.Second, Command: 8 * time.Second,
+		},
 	}
 }
 
@@ -388,8 +389,10 @@ func newRig(t testing.TB, script func(*fake), opts ...option) *rig {
 	cfg, set := testConfig(), wire.DefaultSettings()
 	set.TargetPortalGroupTag = 1
 	set.MaxRecvDataSegmentLength = 4096
-	o := rigOptions{window: 64, target: backends.TargetPortal{Target: testTarget, Portal: testPortal},
-		login: (*fake).loginPhase}
+	o := rigOptions{
+		window: 64, target: backends.TargetPortal{Target: testTarget, Portal: testPortal},
+		login: (*fake).loginPhase,
+	}
 	for _, opt := range opts {
 		opt(&cfg, &set, &o)
 	}
@@ -522,5 +525,3 @@ func pattern(n int, seed byte) []byte {
 	}
 	return p
 }
-
-var _ = bytes.Equal

@@ -306,8 +306,10 @@ func TestB32R2T(t *testing.T) {
 			var out []byte
 			for i := range uint32(2) {
 				var h wire.BHS
-				wire.R2T{LUN: c.LUN, ITT: c.ITT, TTT: wire.TargetTransferTag(i), Numbers: f.numbers(), R2TSN: wire.SerialOf(i),
-					BufferOffset: 4096 + i*65536, DesiredDataTransferLength: 65536}.Encode(&h)
+				wire.R2T{
+					LUN: c.LUN, ITT: c.ITT, TTT: wire.TargetTransferTag(i), Numbers: f.numbers(), R2TSN: wire.SerialOf(i),
+					BufferOffset: 4096 + i*65536, DesiredDataTransferLength: 65536,
+				}.Encode(&h)
 				out = append(out, h[:]...)
 			}
 			f.raw(out)
@@ -583,10 +585,16 @@ func TestB40SendTargets(t *testing.T) {
 		{"one", text("TargetName=" + testTarget + "|TargetAddress=192.0.2.1:3260,1|"), 1, []backends.TargetPortal{at(testPortal, 1)}, false},
 		{"in pieces", text("TargetName=" + testTarget + "|TargetAddress=192.0.2.1:3260,1|"), 4, []backends.TargetPortal{at(testPortal, 1)}, false},
 		{"no address", text("TargetName=" + testTarget + "|"), 1, []backends.TargetPortal{at(testPortal, 0)}, false},
-		{"allowed and foreign", text("TargetName=" + testTarget + "|TargetAddress=192.0.2.9:1,2|TargetAddress=127.0.0.1:3260,1|"), 1,
-			[]backends.TargetPortal{at("192.0.2.9:1", 2)}, false},
-		{"only foreign", text("TargetName=" + testTarget + "|TargetAddress=10.0.0.1:3260,1|TargetAddress=name.example,1|"), 1,
-			[]backends.TargetPortal{at(testPortal, 0)}, false},
+		{
+			"allowed and foreign", text("TargetName=" + testTarget + "|TargetAddress=192.0.2.9:1,2|TargetAddress=127.0.0.1:3260,1|"), 1,
+			[]backends.TargetPortal{at("192.0.2.9:1", 2)},
+			false,
+		},
+		{
+			"only foreign", text("TargetName=" + testTarget + "|TargetAddress=10.0.0.1:3260,1|TargetAddress=name.example,1|"), 1,
+			[]backends.TargetPortal{at(testPortal, 0)},
+			false,
+		},
 		{"IPv6 without brackets", text("TargetName=" + testTarget + "|TargetAddress=2001:db8::1,1|"), 1, nil, true},
 		{"port 0", text("TargetName=" + testTarget + "|TargetAddress=192.0.2.1:0,1|"), 1, nil, true},
 		{"address first", text("TargetAddress=192.0.2.1:0,1|"), 1, nil, true},

@@ -187,8 +187,10 @@ func (n *nexus) run() {
 
 // loss describes a loss and sets the pause that follows it.
 func (n *nexus) loss(class backends.LossClass, err error, generation uint64, w wanted) backends.Loss {
-	l := backends.Loss{Class: class, Generation: generation, Route: w.route,
-		Err: fmt.Errorf("%s at %s: %w", n.target.Target, n.portal(w.route), err)}
+	l := backends.Loss{
+		Class: class, Generation: generation, Route: w.route,
+		Err: fmt.Errorf("%s at %s: %w", n.target.Target, n.portal(w.route), err),
+	}
 	n.backoff.last = 0
 	if w.route.Own() && n.current(w) {
 		n.backoff.last = n.backoff.next(class)

@@ -40,15 +40,27 @@ func TestCommands(t *testing.T) {
 		{"FUA not honoured", noFUA, backends.Request{Op: backends.Write, Length: 512, FUA: true}, []sent{{scsi.OpWrite10, 0, 1, false, 512}}},
 		{"flush", testGeometry, backends.Request{Op: backends.Flush}, []sent{{scsi.OpSynchronizeCache10, 0, 0, false, 0}}},
 		{"compare and write", testGeometry, backends.Request{Op: backends.CompareAndWrite, Length: 512}, []sent{{scsi.OpCompareAndWrite, 0, 1, false, 1024}}},
-		{"unmap with FUA", testGeometry, backends.Request{Op: backends.Unmap, Length: 4096, FUA: true},
-			[]sent{{scsi.OpUnmap, 0, 24, false, 24}, {scsi.OpSynchronizeCache10, 0, 0, false, 0}}},
-		{"huge unmap", big, backends.Request{Op: backends.Unmap, Length: 1<<32*512 + 512},
-			[]sent{{scsi.OpUnmap, 0, 24, false, 24}, {scsi.OpUnmap, 0, 24, false, 24}}},
+		{
+			"unmap with FUA", testGeometry,
+			backends.Request{Op: backends.Unmap, Length: 4096, FUA: true},
+			[]sent{{scsi.OpUnmap, 0, 24, false, 24}, {scsi.OpSynchronizeCache10, 0, 0, false, 0}},
+		},
+		{
+			"huge unmap", big,
+			backends.Request{Op: backends.Unmap, Length: 1<<32*512 + 512},
+			[]sent{{scsi.OpUnmap, 0, 24, false, 24}, {scsi.OpUnmap, 0, 24, false, 24}},
+		},
 		{"zeroes", testGeometry, backends.Request{Op: backends.WriteZeroes, Offset: 512, Length: 8192}, []sent{{scsi.OpWriteSame16, 1, 16, false, 512}}},
-		{"zeroes with FUA", testGeometry, backends.Request{Op: backends.WriteZeroes, Length: 8192, FUA: true},
-			[]sent{{scsi.OpWriteSame16, 0, 16, false, 512}, {scsi.OpSynchronizeCache10, 0, 0, false, 0}}},
-		{"zeroes by writes", noWS, backends.Request{Op: backends.WriteZeroes, Offset: 1024, Length: 9 * 512, FUA: true},
-			[]sent{{scsi.OpWrite10, 2, 4, true, 2048}, {scsi.OpWrite10, 6, 4, true, 2048}, {scsi.OpWrite10, 10, 1, true, 512}}},
+		{
+			"zeroes with FUA", testGeometry,
+			backends.Request{Op: backends.WriteZeroes, Length: 8192, FUA: true},
+			[]sent{{scsi.OpWriteSame16, 0, 16, false, 512}, {scsi.OpSynchronizeCache10, 0, 0, false, 0}},
+		},
+		{
+			"zeroes by writes", noWS,
+			backends.Request{Op: backends.WriteZeroes, Offset: 1024, Length: 9 * 512, FUA: true},
+			[]sent{{scsi.OpWrite10, 2, 4, true, 2048}, {scsi.OpWrite10, 6, 4, true, 2048}, {scsi.OpWrite10, 10, 1, true, 512}},
+		},
 		{"cache", testGeometry, backends.Request{Op: backends.Cache, Length: 512}, []sent{{scsi.OpPrefetch10, 0, 1, false, 0}}},
 		{"verify", testGeometry, backends.Request{Op: backends.Verify, Length: 512}, []sent{{scsi.OpVerify16, 0, 1, false, 0}}},
 	}
@@ -151,8 +163,10 @@ func TestBlockStatus(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, func(f *fake) {
 				c, _ := f.command()
-				f.send(&wire.DataIn{Final: true, HasStatus: true, ITT: c.ITT, TTT: wire.NoTag, Numbers: f.status(),
-					Residual: wire.Residual{Underflow: true, Count: c.ExpectedDataTransferLength - uint32(len(tt.data))}}, tt.data)
+				f.send(&wire.DataIn{
+					Final: true, HasStatus: true, ITT: c.ITT, TTT: wire.NoTag, Numbers: f.status(),
+					Residual: wire.Residual{Underflow: true, Count: c.ExpectedDataTransferLength - uint32(len(tt.data))},
+				}, tt.data)
 				f.disk(nil)
 			})
 			r.waitUp()

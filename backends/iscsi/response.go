@@ -104,7 +104,7 @@ func (c *conn) settleLocked(b *backends.Batch, t *task, res backends.Result, sen
 		} else if more {
 			s, r := t.sess, t.req
 			c.dropLocked(t)
-			c.admitLocked(b, s, waiter{req: r, step: step})
+			c.admitLocked(s, waiter{req: r, step: step})
 			b.Touch(c.queue)
 			return
 		}

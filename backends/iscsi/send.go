@@ -5,7 +5,6 @@ package iscsi
 import (
 	"math"
 
-	"pathgate/backends"
 	"pathgate/internal/buffer"
 	wire "pathgate/internal/iscsi"
 	"pathgate/internal/stream"
@@ -85,7 +84,7 @@ func digestOf(v buffer.Vec) wire.CRC32C {
 }
 
 // issueLocked sends w if there is room for it. False: there is none.
-func (c *conn) issueLocked(b *backends.Batch, s *session, w waiter) bool {
+func (c *conn) issueLocked(s *session, w waiter) bool {
 	if c.win.room() == 0 {
 		return false
 	}

@@ -82,7 +82,7 @@ func (s *session) Submit(b *backends.Batch, reqs []*backends.Request) {
 			continue
 		}
 		s.load.Add(1)
-		c.admitLocked(b, s, waiter{req: r})
+		c.admitLocked(s, waiter{req: r})
 	}
 	c.mu.Unlock()
 	b.Touch(c.queue)
@@ -105,7 +105,7 @@ func (s *session) Exec(b *backends.Batch, x *backends.Command) {
 			if timeout <= 0 {
 				timeout = s.n.cfg.Timeouts.Command
 			}
-			c.admitLocked(b, s, waiter{exec: x, deadline: c.deadline(timeout)})
+			c.admitLocked(s, waiter{exec: x, deadline: c.deadline(timeout)})
 			c.mu.Unlock()
 			c.wakeWatch()
 			b.Touch(c.queue)

@@ -67,8 +67,8 @@ func (q *waitQueue) remove(match func(*waiter) bool) (waiter, bool) {
 
 // admitLocked sends w, or has it wait when the window is closed, when others
 // wait already, or when the session is lost.
-func (c *conn) admitLocked(b *backends.Batch, s *session, w waiter) {
-	if c.state == connLive && len(c.waiting) == 0 && c.issueLocked(b, s, w) {
+func (c *conn) admitLocked(s *session, w waiter) {
+	if c.state == connLive && len(c.waiting) == 0 && c.issueLocked(s, w) {
 		return
 	}
 	s.wait.push(w)
@@ -84,7 +84,7 @@ func (c *conn) pumpLocked(b *backends.Batch) {
 	for len(c.waiting) > 0 && c.state == connLive {
 		s := c.waiting[0]
 		if s.wait.n > 0 {
-			if c.win.room() == 0 || !c.issueLocked(b, s, *s.wait.at(0)) {
+			if c.win.room() == 0 || !c.issueLocked(s, *s.wait.at(0)) {
 				return
 			}
 			s.wait.pop()

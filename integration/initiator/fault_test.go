@@ -204,7 +204,7 @@ func (w *workload) Complete(b *backends.Batch, r *backends.Request, res backends
 		w.ends <- struct{}{}
 		return
 	}
-	r.Offset = (r.Offset + 1<<21) % (lun1.Size)
+	r.Offset = (r.Offset + 1<<21) % lun1.Size
 	w.s.Submit(b, []*backends.Request{r})
 }
 
@@ -218,8 +218,13 @@ func TestSpeed(t *testing.T) {
 		depth  int
 		size   int
 		writes bool
-	}{{"4k read, depth 32", 32, 4096, false}, {"4k write, depth 32", 32, 4096, true},
-		{"4k read, depth 1", 1, 4096, false}, {"256k read, depth 8", 8, 256 << 10, false}, {"256k write, depth 8", 8, 256 << 10, true}} {
+	}{
+		{"4k read, depth 32", 32, 4096, false},
+		{"4k write, depth 32", 32, 4096, true},
+		{"4k read, depth 1", 1, 4096, false},
+		{"256k read, depth 8", 8, 256 << 10, false},
+		{"256k write, depth 8", 8, 256 << 10, true},
+	} {
 		w := newWorkload(s, tt.depth, tt.size, tt.writes)
 		cpu, start := cpuTime(), time.Now()
 		w.start()
@@ -239,4 +244,32 @@ func cpuTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestStopped: a stopped target is found out two seconds after its last byte, a
+// command in flight is one that may still run, and the nexus returns by itself.
+func TestStopped(t *testing.T) {
+	srv := newTgtd(t, nil)
+	_, s, _ := connect(t, config(), srv.Portals()[0])
+	write(t, s, 0, randomBytes(4096))
+	if err := srv.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	res := get(t, submit(s, &backends.Request{Op: backends.Read, Length: 4096}))
+	took := time.Since(start)
+	if res.Class != backends.Transport || res.Sent != backends.SentSome || took < time.Second {
+		t.Errorf("got %+v after %v", res, took)
+	}
+	t.Logf("found out after %v", took)
+	if l := get(t, handlers[s.Nexus()].down); l.Class != backends.LossSilent {
+		t.Errorf("got %v: %v", l.Class, l.Err)
+	}
+	if err := srv.Cont(); err != nil {
+		t.Fatal(err)
+	}
+	relogged(t, s)
+	if got := read(t, s, 0, 4096); !bytes.Equal(got, randomBytes(4096)) {
+		t.Error("data differs")
+	}
 }

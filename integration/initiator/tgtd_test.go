@@ -202,8 +202,10 @@ func TestReadWrite(t *testing.T) {
 		}, func(tg *tgtd.Target) { tg.User, tg.Secret = "user", "secret-for-us" }, ""},
 		{"mutual CHAP", func(c *iscsi.Config) {
 			c.CHAP = func(string) *iscsi.CHAP {
-				return &iscsi.CHAP{User: "user", Secret: wire.NewSecret([]byte("secret-for-us")),
-					MutualUser: "them", MutualSecret: wire.NewSecret([]byte("secret-for-them"))}
+				return &iscsi.CHAP{
+					User: "user", Secret: wire.NewSecret([]byte("secret-for-us")),
+					MutualUser: "them", MutualSecret: wire.NewSecret([]byte("secret-for-them")),
+				}
 			}
 		}, func(tg *tgtd.Target) {
 			tg.User, tg.Secret, tg.MutualUser, tg.MutualSecret = "user", "secret-for-us", "them", "secret-for-them"
