@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bench measures the gateway against what people use instead of it, in
+// one run on one machine.
+//
+// Contenders on one tgtd LUN whose file is in /dev/shm: pathgate over two paths
+// (one adapter, two portals), pathgate over one path, qemu-nbd exporting the
+// same iscsi:// URL, and the target with no gateway between. Contenders on
+// memory: the NBD server of pathgate on [backends.Memory], and nbdkit memory.
+//
+// # How figures are made
+//
+// Every round measures every job (see [Jobs]) with every client on every
+// contender, the contenders of one job one after the other in an order that the
+// seed shuffles, so that a slow minute of the machine hits all of them. A figure
+// is the median over the rounds. A ratio is made within each round, and the
+// median and range of those are shown: they are less noisy than the figures.
+//
+// CPU time is utime+stime of the measured server (proc(5), /proc/PID/stat) over
+// the client's run, divided by the client's I/Os. It is what a busy host pays,
+// and on a machine with few cores it is steadier than the rates.
+//
+// # Clients
+//
+// fio's nbd engine does random I/O for a fixed time. qemu-img bench is the
+// second opinion: it does a fixed count, found by a probe, and strides through
+// the disk instead of choosing at random. Debian's fio has no iSCSI engine, so
+// the target alone is measured by qemu-img bench only.
+//
+// Run returns an error as soon as one figure cannot be measured.
+package bench

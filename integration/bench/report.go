@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Markdown writes the report.
+func (r *Report) Markdown() string {
+	var b strings.Builder
+	r.preface(&b)
+	for _, g := range r.groups {
+		fmt.Fprintf(&b, "\n## %s\n", g.title)
+		for _, client := range []string{"fio", "qemu-img bench"} {
+			var rows []*row
+			for _, w := range r.rows {
+				if w.group == g && w.client == client {
+					rows = append(rows, w)
+				}
+			}
+			if len(rows) > 0 {
+				rateTable(&b, g, client, rows)
+				costTable(&b, g, client, rows)
+			}
+		}
+	}
+	r.idle(&b)
+	r.noise(&b)
+	r.details(&b)
+	return b.String()
+}
+
+func (r *Report) preface(b *strings.Builder) {
+	o, m := r.Options, r.Machine
+	fmt.Fprintf(b, "# Benchmark\n\nMade by `make bench`; the package documentation of `integration/bench` says how.\n\n")
+	fmt.Fprintf(b, "- %s, %d rounds of %g s for each figure, seed %d, took %v\n",
+		r.Started.UTC().Format(time.DateOnly), o.Rounds, o.Seconds, o.Seed, r.Took.Round(time.Second))
+	fmt.Fprintf(b, "- %s, %d cores (%s); clients, servers and target share them\n", m.Kernel, m.Cores, m.Processor)
+	fmt.Fprintf(b, "- %s\n", strings.Join(append(m.Versions, m.Settings...), "; "))
+	fmt.Fprintf(b, "- qemu-nbd: `-t -f raw --cache=none --shared=16`; qemu-img bench: `-t none`; disks of %d MiB, written once before\n", diskBytes>>20)
+	fmt.Fprintf(b, "- rates and CPU times are medians over the rounds; a ratio is the median of the rounds' ratios, with its range\n")
+	fmt.Fprintf(b, "- \"faster\" and \"slower\" are said where every round agrees\n")
+}
+
+// shown gives the contenders that a client can measure.
+func (w *row) shown() []*contender {
+	var list []*contender
+	for _, s := range w.series {
+		list = append(list, s.contender)
+	}
+	return list
+}
+
+// rivals gives the contenders that are divided by the reference: those in front of it.
+func rivals(g *group, shown []*contender) []*contender { return shown[:g.reference] }
+
+func header(b *strings.Builder, first string, names ...string) {
+	fmt.Fprintf(b, "| %s | %s |\n|---|%s\n", first, strings.Join(names, " | "), strings.Repeat("---:|", len(names)))
+}
+
+func rateTable(b *strings.Builder, g *group, client string, rows []*row) {
+	shown := rows[0].shown()
+	reference := g.contenders[g.reference]
+	var names []string
+	for _, c := range shown {
+		names = append(names, c.name)
+	}
+	for _, c := range rivals(g, shown) {
+		names = append(names, c.name+" / "+reference.name, "")
+	}
+	fmt.Fprintf(b, "\n### Rate, %s\n\n", client)
+	header(b, "job", names...)
+	for _, w := range rows {
+		fmt.Fprintf(b, "| %s |", w.job.Name)
+		for _, c := range shown {
+			fmt.Fprintf(b, " %s |", w.job.rate(summarize(rates(w.column(c))).median))
+		}
+		for _, c := range rivals(g, shown) {
+			list := ratios(rates(w.column(c)), rates(w.column(reference)))
+			fmt.Fprintf(b, " %v | %s |", summarize(list), verdict(list))
+		}
+		b.WriteByte('\n')
+	}
+}
+
+func costTable(b *strings.Builder, g *group, client string, rows []*row) {
+	reference := g.contenders[g.reference]
+	shown := rows[0].shown()[:g.reference+1]
+	var names []string
+	for _, c := range shown {
+		names = append(names, c.name)
+	}
+	for _, c := range rivals(g, shown) {
+		names = append(names, c.name+" / "+reference.name)
+	}
+	fmt.Fprintf(b, "\n### CPU time of the server for each I/O, in microseconds, %s\n\n", client)
+	header(b, "job", names...)
+	for _, w := range rows {
+		fmt.Fprintf(b, "| %s |", w.job.Name)
+		for _, c := range shown {
+			fmt.Fprintf(b, " %.1f |", summarize(each(w.column(c), Sample.ServerMicros)).median)
+		}
+		for _, c := range rivals(g, shown) {
+			fmt.Fprintf(b, " %v |", summarize(ratios(each(w.column(c), Sample.ServerMicros), each(w.column(reference), Sample.ServerMicros))))
+		}
+		b.WriteByte('\n')
+	}
+}
+
+func (r *Report) idle(b *strings.Builder) {
+	if r.Idle == nil {
+		return
+	}
+	i := r.Idle
+	fmt.Fprintf(b, "\n## Memory of idle connections\n\n")
+	fmt.Fprintf(b, "Resident memory of %s: %.1f MiB before, %.1f MiB with %d idle NBD connections (%.1f KiB each), ",
+		r.groups[0].contenders[0].name, mib(i.Before), mib(i.Open), i.Connections, float64(i.PerConnection())/1024)
+	fmt.Fprintf(b, "%.1f MiB after each of them has read and written %d KiB.\n", mib(i.Used), idleBytes>>10)
+}
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
+
+// noise tells how far the figures of one series lie apart.
+func (r *Report) noise(b *strings.Builder) {
+	var spreads, costs []float64
+	for _, w := range r.rows {
+		for _, s := range w.series {
+			spreads = append(spreads, summarize(rates(s.samples)).spread())
+			costs = append(costs, summarize(each(s.samples, Sample.ServerMicros)).spread())
+		}
+	}
+	s, c := summarize(spreads), summarize(costs)
+	fmt.Fprintf(b, "\n## Noise\n\nOver %d rounds the rates of one series lie apart by %.0f %% of their median ", r.Options.Rounds, 100*s.median)
+	fmt.Fprintf(b, "(median of all series; the worst %.0f %%), the CPU times by %.0f %% (the worst %.0f %%).\n", 100*s.high, 100*c.median, 100*c.high)
+	if r.Options.Rounds < minRounds {
+		b.WriteString("With so few rounds no difference means anything: this run only shows that all can be measured.\n")
+	}
+}
+
+// details lists every series.
+func (r *Report) details(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## All series\n\nMedian (lowest-highest) over the rounds. Target CPU is that of tgtd, for each I/O.\n\n")
+	header(b, "job, client, server", "I/O per second", "server CPU, us", "target CPU, us")
+	for _, w := range r.rows {
+		for _, s := range w.series {
+			rate, cost := summarize(rates(s.samples)), summarize(each(s.samples, Sample.ServerMicros))
+			target := "-"
+			if s.contender.target != nil {
+				target = fmt.Sprintf("%.1f", summarize(each(s.samples, Sample.TargetMicros)).median)
+			}
+			fmt.Fprintf(b, "| %s, %s, %s | %.0f (%.0f-%.0f) | %.1f (%.1f-%.1f) | %s |\n", w.job.Name, w.client, s.contender.name,
+				rate.median, rate.low, rate.high, cost.median, cost.low, cost.high, target)
+		}
+	}
+}

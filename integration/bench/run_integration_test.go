@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build integration
+
+package bench
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// programs gives the gateway as make builds it, and the bench command.
+func programs(t *testing.T) (pathgate, bench string) {
+	t.Helper()
+	pathgate, err := filepath.Abs("../../bin/pathgate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(pathgate); err != nil {
+		t.Fatalf("%v; make build makes it", err)
+	}
+	bench = filepath.Join(t.TempDir(), "bench")
+	if out, err := exec.Command("go", "build", "-o", bench, "../cmd/bench").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return pathgate, bench
+}
+
+// TestShort measures every contender with every client, briefly.
+func TestShort(t *testing.T) {
+	pathgate, bench := programs(t)
+	out := filepath.Join(t.TempDir(), "docs", "bench.md")
+	text, err := exec.CommandContext(t.Context(), bench, "--pathgate", pathgate, "--rounds", "1", "--seconds", "0.1",
+		"--only", "write, depth 32", "--idle", "20", out).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	report, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"pathgate, 2 paths |", "qemu-nbd |", "target alone |", "nbdkit memory |", "with 20 idle NBD connections"} {
+		if !strings.Contains(string(report), want) {
+			t.Errorf("the report lacks %q:\n%s", want, report)
+		}
+	}
+}
+
+// TestFigureThatCannotBeMeasured: a gateway that dies is an error and no report.
+func TestFigureThatCannotBeMeasured(t *testing.T) {
+	_, bench := programs(t)
+	dir := t.TempDir()
+	out, broken := filepath.Join(dir, "bench.md"), filepath.Join(dir, "broken")
+	script := "#!/bin/sh\n[ \"$1\" != version ] || exec echo broken\necho no gateway; exit 4\n"
+	if err := os.WriteFile(broken, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.CommandContext(t.Context(), bench, "--pathgate", broken, "--rounds", "1",
+		"--seconds", "0.1", out).CombinedOutput()
+	if err == nil || !strings.Contains(string(text), "no gateway") {
+		t.Errorf("got %v, want a failure that tells what the gateway said:\n%s", err, text)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a report was written")
+	}
+}
