@@ -79,9 +79,11 @@ const (
 	accessEvents = int(Served) + 1
 )
 
-var accessEventNames = [accessEvents]string{"report-optimized", "report-non-optimized", "report-lba-dependent",
+var accessEventNames = [accessEvents]string{
+	"report-optimized", "report-non-optimized", "report-lba-dependent",
 	"report-standby", "report-unavailable", "report-transitioning", "report-offline",
-	"sense-standby", "sense-unavailable", "sense-transition", "served"}
+	"sense-standby", "sense-unavailable", "sense-transition", "served",
+}
 
 // String gives the name for people.
 func (e AccessEvent) String() string {

@@ -6,6 +6,7 @@ package multipath
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func (s *nullSession) Submit(b *backends.Batch, reqs []*backends.Request) {
 }
 
 func (s *nullSession) Exec(b *backends.Batch, c *backends.Command) {
-	cdb := [16]byte(c.CDB)
+	cdb := c.CDB
 	data, res := s.n.inner.inquire(s.n.inner.luns[s.lun], (*scsi.CDB)(&cdb))
 	c.Result = res
 	if res.OK() {
@@ -90,7 +91,11 @@ func nullDevice(tb testing.TB, selector string) *Device {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(context.Background()) }()
-	tb.Cleanup(func() { m.Close(); <-ended })
+	tb.Cleanup(func() {
+		if err := errors.Join(m.Close(), <-ended); err != nil {
+			tb.Error(err)
+		}
+	})
 	for range 4 {
 		select {
 		case <-ups:

@@ -134,9 +134,11 @@ func (t *Timers) fill() {
 }
 
 func (t *Timers) all() []*time.Duration {
-	return []*time.Duration{&t.Command, &t.Request, &t.Abort, &t.Reset, &t.ResetDrain, &t.ResetGap, &t.Login,
+	return []*time.Duration{
+		&t.Command, &t.Request, &t.Abort, &t.Reset, &t.ResetDrain, &t.ResetGap, &t.Login,
 		&t.FenceLogin, &t.FenceRetry, &t.OwnRoute, &t.Failback, &t.Probe, &t.SlowProbe, &t.Discover,
-		&t.DiscoverFail, &t.Scan, &t.Drain}
+		&t.DiscoverFail, &t.Scan, &t.Drain,
+	}
 }
 
 const defaultLastLUN = 255

@@ -63,10 +63,12 @@ const (
 	StoreFailed
 )
 
-var eventNames = [...]string{"", "path-up", "path-down", "path-quarantined", "path-disabled",
+var eventNames = [...]string{
+	"", "path-up", "path-down", "path-quarantined", "path-disabled",
 	"path-enabled", "path-slow", "failover", "failback", "all-paths-down", "restored",
 	"ghost-held", "fence-start", "fence-done", "fence-failed", "device-added",
-	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed", "store-failed"}
+	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed", "store-failed",
+}
 
 // String gives the name as the event stream shows it.
 func (k EventKind) String() string {

@@ -574,6 +574,7 @@ func sense(key, asc, ascq uint8) backends.Result {
 		class = backends.Busy
 	case scsi.DataProtect:
 		class = backends.DataProtect
+	default:
 	}
 	return backends.Result{Class: class, Sent: backends.SentAnswered, Status: 2, Sense: backends.Sense{Valid: true, Key: key, ASC: asc, ASCQ: ascq}}
 }
@@ -668,8 +669,9 @@ func (l *fakeLUN) vpd(q scsi.Inquiry) ([]byte, backends.Result) {
 		return scsi.AppendDesignators(nil, 0, []scsi.Designator{l.id}), backends.Done()
 	case scsi.PageBlockLimits:
 		return scsi.BlockLimits{MaxTransfer: 1024, MaxCompareAndWrite: 8, MaxUnmapBlocks: 1 << 16, MaxWriteSame: 1 << 16}.Append(nil, 0), backends.Done()
+	default:
+		return nil, sense(5, 0x24, 0)
 	}
-	return nil, sense(5, 0x24, 0)
 }
 
 func (s *fakeSession) TMF(b *backends.Batch, t *backends.TaskManagement) {
@@ -848,11 +850,11 @@ func (n *fakeNet) count(c *int) int {
 	return *c
 }
 
-// peek reads a byte of a medium.
-func (n *fakeNet) peek(l *fakeLUN, off int) byte {
+// peek reads the first byte of a medium.
+func (n *fakeNet) peek(l *fakeLUN) byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return l.m.b[off]
+	return l.m.b[0]
 }
 
 // with runs f under the network's lock, to change what LUNs do.

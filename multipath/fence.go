@@ -94,8 +94,10 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 		for lun, n := range luns {
 			if err := pt.fenceLUN(ctx, d, lun, s.gen, n); err != nil {
 				failed = true
-				pt.m.event(Event{Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
-					Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error()})
+				pt.m.event(Event{
+					Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
+					Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
+				})
 			}
 		}
 	}
@@ -268,8 +270,10 @@ func (d *Device) fence(pt *port, lun uint16, gen uint64, n int) {
 		return g.port == pt && g.lun == lun && g.gen < gen && g.over == ""
 	}, fenceMethod, now)
 	d.pumpLocked(&b, out, now)
-	out.event(Event{Kind: FenceDone, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
-		Count: n, Held: held, Duration: now.Sub(pt.fence.since)})
+	out.event(Event{
+		Kind: FenceDone, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
+		Count: n, Held: held, Duration: now.Sub(pt.fence.since),
+	})
 	d.mu.Unlock()
 	d.send(&b, out)
 	b.Run()

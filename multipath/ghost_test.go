@@ -33,11 +33,12 @@ func twoProcesses(t *testing.T, change func(*Config)) (bd *bed, a, b *fakeServer
 	return bd, a, b
 }
 
-// through writes until one write has gone to s, and gives that one.
-func through(t *testing.T, bd *bed, s *fakeServer, off uint64, fill byte) *call {
+// through writes until one write has gone to the target that does not answer, and
+// gives that one.
+func through(t *testing.T, bd *bed) *call {
 	t.Helper()
 	for range 4 {
-		c := write(bd.device(), off, 4096, fill)
+		c := write(bd.device(), 0, 4096, 1)
 		synctest.Wait()
 		if !c.ended() {
 			return c
@@ -54,7 +55,7 @@ func TestH01aStoppedTarget(t *testing.T) {
 			bd, a, _ := twoProcesses(t, func(c *Config) { c.fenceOff = !fenced })
 			d := bd.device()
 			a.stop()
-			w1 := through(t, bd, a, 0, 1)
+			w1 := through(t, bd)
 			mustOK(t, w1) // from the other path, after the NOP timeout
 			other := write(d, 8192, 4096, 3)
 			mustOK(t, other)
@@ -67,7 +68,7 @@ func TestH01aStoppedTarget(t *testing.T) {
 			a.cont()
 			mustOK(t, w2)
 			time.Sleep(time.Second)
-			got := bd.net.peek(a.luns[1], 0)
+			got := bd.net.peek(a.luns[1])
 			if fenced && got != 2 {
 				t.Errorf("the medium has %d, want 2", got)
 			}
@@ -92,7 +93,7 @@ func TestH01bSlowWorker(t *testing.T) {
 			bd.net.with(func() {
 				a.luns[1].delay = slow(2700 * time.Millisecond)
 			})
-			w1 := through(t, bd, a, 0, 1)
+			w1 := through(t, bd)
 			bd.net.with(func() { a.luns[1].delay = nil })
 			bd.net.reset("10.0.0.1:3260", "")
 			mustOK(t, w1)
@@ -103,7 +104,7 @@ func TestH01bSlowWorker(t *testing.T) {
 				t.Errorf("W2 waited only %v", e)
 			}
 			time.Sleep(5 * time.Second)
-			got := bd.net.peek(a.luns[1], 0)
+			got := bd.net.peek(a.luns[1])
 			if fenced && got != 2 || !fenced && got != 1 {
 				t.Errorf("fenced %v: the medium has %d", fenced, got)
 			}
@@ -176,7 +177,7 @@ func TestH02ErrorAndThenLanding(t *testing.T) {
 		})
 		d := bd.device()
 		a.stop()
-		w1 := through(t, bd, a, 0, 1)
+		w1 := through(t, bd)
 		bd.net.with(func() { bd.net.portals["10.0.0.2:3260"].down[""] = true })
 		bd.net.reset("10.0.0.2:3260", "")
 		if res := w1.wait(); res.Class != backends.NoPath || res.Sent != backends.SentSome {
@@ -265,7 +266,7 @@ func TestCompareAndWriteIsNotRepeated(t *testing.T) {
 		if len(bd.events.of(FenceDone)) != 1 {
 			t.Error("it ended before the fence")
 		}
-		if bd.net.peek(a.luns[1], 0) != 5 {
+		if bd.net.peek(a.luns[1]) != 5 {
 			t.Error("the one sending should have been carried out in this run")
 		}
 	})
@@ -277,7 +278,7 @@ func TestUnfencedWriteEndsClean(t *testing.T) {
 		bd, a, _ := twoProcesses(t, nil)
 		d := bd.device()
 		a.stop()
-		mustOK(t, through(t, bd, a, 0, 1))
+		mustOK(t, through(t, bd))
 		start := time.Now()
 		w2 := write(d, 2048, 4096, 2)
 		res := w2.wait()
@@ -298,7 +299,7 @@ func TestQuiesceTime(t *testing.T) {
 			c.Rule = func(...string) Rule { return Rule{CacheProtected: true, Quiesce: 10 * time.Second} }
 		})
 		a.stop()
-		mustOK(t, through(t, bd, a, 0, 1))
+		mustOK(t, through(t, bd))
 		start := time.Now()
 		mustOK(t, write(bd.device(), 0, 4096, 2))
 		if e := time.Since(start); e < 7*time.Second || e > 11*time.Second {
@@ -319,7 +320,7 @@ func TestUncleanRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bd, a, b := twoProcesses(t, nil)
 		a.stop()
-		w1 := through(t, bd, a, 0, 1)
+		w1 := through(t, bd)
 		crash := bd.store.clone() // the store as at the kill
 		mustOK(t, w1)
 		// The first run is gone from the network, but W1 is in a's queue.
@@ -340,7 +341,7 @@ func TestUncleanRestart(t *testing.T) {
 		a.cont()
 		mustOK(t, w2)
 		time.Sleep(time.Second)
-		if got := bd.net.peek(b.luns[1], 0); got != 2 {
+		if got := bd.net.peek(b.luns[1]); got != 2 {
 			t.Errorf("the medium has %d, want 2", got)
 		}
 		bd.stop()

@@ -145,7 +145,10 @@ func (l *eventLog) Event(e Event) {
 	l.mu.Unlock()
 }
 
+// of gives the events of a kind, when all that goes on in the bubble has settled:
+// events come after the completions that they go with.
 func (l *eventLog) of(k EventKind) (found []Event) {
+	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.list {
@@ -172,7 +175,6 @@ type bed struct {
 	events *eventLog
 	cfg    Config
 	ended  chan error
-	killed bool
 }
 
 // target and adapters of most tests: two portals, two adapters.
@@ -201,7 +203,7 @@ func newBed(t *testing.T) *bed {
 	return &bed{t: t, net: newFakeNet(), store: newMemStore()}
 }
 
-func (bd *bed) start(change func(*Config)) *bed {
+func (bd *bed) start(change func(*Config)) {
 	bd.t.Helper()
 	bd.events = &eventLog{}
 	bd.cfg = bd.config()
@@ -216,13 +218,14 @@ func (bd *bed) start(change func(*Config)) *bed {
 	go func() { bd.ended <- m.Run(context.Background()) }()
 	time.Sleep(20 * time.Millisecond) // of the bubble: logins, scan
 	synctest.Wait()
-	return bd
 }
 
 // stop ends the Manager and checks that nothing is left.
 func (bd *bed) stop() {
 	bd.t.Helper()
-	bd.m.Close()
+	if err := bd.m.Close(); err != nil {
+		bd.t.Error(err)
+	}
 	if err := <-bd.ended; err != nil {
 		bd.t.Errorf("Run: %v", err)
 	}

@@ -359,7 +359,7 @@ func TestAbortOfParked(t *testing.T) {
 		bd, a, _ := twoProcesses(t, nil)
 		d := bd.device()
 		a.stop()
-		w1 := through(t, bd, a, 0, 1)
+		w1 := through(t, bd)
 		w2 := write(d, 0, 8192, 2)
 		w3 := write(d, 4096, 4096, 3) // behind w2 only
 		synctest.Wait()

@@ -23,7 +23,6 @@ type keeper struct {
 
 	mu     sync.Mutex
 	queue  []storeOp
-	busy   bool
 	closed bool
 	failed bool // a put has failed: the next run cannot trust the ranges
 }

@@ -244,8 +244,11 @@ func TestCloseWithoutRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Close()
-	m.Close()
+	for range 2 {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	if err := m.Run(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("Run after Close: %v", err)
 	}

@@ -64,7 +64,7 @@ func TestReadWrite(t *testing.T) {
 					t.Errorf("%s: path %+v", sel, p)
 				}
 			}
-			if bd.net.peek(l, 0) != 1 {
+			if bd.net.peek(l) != 1 {
 				t.Error("nothing on the medium")
 			}
 			if res := read(d, fakeSize, 512).wait(); res.Class != backends.IllegalRequest {

@@ -94,8 +94,13 @@ func TestNames(t *testing.T) {
 		name string
 		ok   bool
 	}{
-		{"vmhba0:0:2", true}, {"a:b:3:4", true}, {"vmhba0:0", false}, {"vmhba0:x:1", false},
-		{"vmhba0:1:65536", false}, {":1:2", false}, {"", false},
+		{"vmhba0:0:2", true},
+		{"a:b:3:4", true},
+		{"vmhba0:0", false},
+		{"vmhba0:x:1", false},
+		{"vmhba0:1:65536", false},
+		{":1:2", false},
+		{"", false},
 	} {
 		if _, _, _, ok := parsePath(c.name); ok != c.ok {
 			t.Errorf("parsePath(%q): ok %v", c.name, ok)
