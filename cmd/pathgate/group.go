@@ -50,7 +50,7 @@ func noArgs(_ *cobra.Command, args []string) error {
 func oneArg(name string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
-		case len(args) == 0:
+		case len(args) == 0 || args[0] == "":
 			return fmt.Errorf("%s is missing", name)
 		case len(args) > 1:
 			return fmt.Errorf("unexpected argument %q", args[1])

@@ -69,7 +69,7 @@ type FollowOptions struct {
 const (
 	reconnectMin = 100 * time.Millisecond
 	reconnectMax = 2 * time.Second
-	// maxEventLine bounds a line of an event stream, in bytes.
+	// maxEventLine bounds a line of an event stream and the data of one event, in bytes.
 	maxEventLine = 1 << 20
 )
 
@@ -182,7 +182,8 @@ func (f *following) connected(run string) {
 func (f *following) read(body io.Reader, alive func()) error {
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, maxEventLine)
-	var id, data string
+	var id string
+	var data []byte
 	for lines.Scan() {
 		alive()
 		field, value, _ := bytes.Cut(lines.Bytes(), []byte(":"))
@@ -191,7 +192,10 @@ func (f *following) read(body io.Reader, alive func()) error {
 		case "id":
 			id = string(value)
 		case "data":
-			data += string(value)
+			if len(data)+len(value) > maxEventLine {
+				return fmt.Errorf("event stream of %s: an event is too long", f.c.addr)
+			}
+			data = append(data, value...)
 		}
 		if len(lines.Bytes()) > 0 {
 			continue
@@ -199,14 +203,14 @@ func (f *following) read(body io.Reader, alive func()) error {
 		if id != "" {
 			f.id = id
 		}
-		if data == "" {
+		if len(data) == 0 {
 			continue
 		}
 		var e Event
-		if err := json.Unmarshal([]byte(data), &e); err != nil {
+		if err := json.Unmarshal(data, &e); err != nil {
 			return fmt.Errorf("event stream of %s: %w", f.c.addr, err)
 		}
-		data = ""
+		data = data[:0]
 		f.count++
 		if !f.yield(e, nil) {
 			f.left = true
