@@ -105,7 +105,8 @@ func (g *Gateway) attachLUNs(d *servedDisk, faults []Fault) error {
 	return nil
 }
 
-// checkExtents holds the configuration against the LUNs that are there.
+// checkExtents holds the configuration against the LUNs that are there. They are
+// told apart by canonical name: a weak identity may be that of several.
 func (g *Gateway) checkExtents() []Fault {
 	return g.cfg.CheckExtents(func(lun string) (string, uint64, bool) {
 		if g.paths == nil {
@@ -115,7 +116,7 @@ func (g *Gateway) checkExtents() []Fault {
 		if err != nil {
 			return "", 0, false
 		}
-		return dev.Identity(), dev.Info().Size, true
+		return dev.Name(), dev.Info().Size, true
 	})
 }
 
