@@ -357,8 +357,13 @@ func TestFileResultClasses(t *testing.T) {
 		err  error
 		want Class
 	}{
-		{nil, OK}, {unix.ENOSPC, NoSpace}, {unix.EDQUOT, NoSpace}, {unix.EROFS, DataProtect},
-		{unix.EOPNOTSUPP, Unsupported}, {unix.EIO, Medium}, {errors.New("odd"), Medium},
+		{nil, OK},
+		{unix.ENOSPC, NoSpace},
+		{unix.EDQUOT, NoSpace},
+		{unix.EROFS, DataProtect},
+		{unix.EOPNOTSUPP, Unsupported},
+		{unix.EIO, Medium},
+		{errors.New("odd"), Medium},
 	}
 	for _, tt := range tests {
 		if res := fileResult(tt.err); res.Class != tt.want || res.Sent != SentAnswered {

@@ -9,7 +9,8 @@ import (
 )
 
 // waiting makes n requests of all common kinds.
-func (s *suite) waiting(n uint64, id uint64) (calls []*call) {
+func (s *suite) waiting(n uint64) (calls []*call) {
+	const id = 2 // of the data; the first fill has 1
 	blocks := s.span / s.block
 	for i := range n {
 		off := i % blocks * s.block
@@ -51,7 +52,7 @@ func testCutHeal(s *suite) {
 	s.hand.do(s.write(0, s.block, 1))
 	events := s.eventsSoFar()
 	s.hooks.Cut()
-	calls := s.waiting(100, 2)
+	calls := s.waiting(100)
 	s.hand.start(calls...)
 	s.held(calls, events)
 	s.hooks.Heal()
@@ -117,7 +118,7 @@ func testCutAbort(s *suite) {
 	}
 	events := s.eventsSoFar()
 	s.hooks.Cut()
-	calls := s.waiting(16, 2)
+	calls := s.waiting(16)
 	s.hand.start(calls...)
 	s.held(calls, events)
 	for i, c := range calls {
@@ -145,7 +146,7 @@ func testCutAbort(s *suite) {
 func testCutReset(s *suite) {
 	events := s.eventsSoFar()
 	s.hooks.Cut()
-	calls := s.waiting(50, 2)
+	calls := s.waiting(50)
 	s.hand.start(calls...)
 	s.held(calls, events)
 	s.await("a reset without paths", s.hand.reset(nil))
@@ -165,7 +166,7 @@ func testCutReset(s *suite) {
 // testCutClose closes the device while requests wait.
 func testCutClose(s *suite) {
 	s.hooks.Cut()
-	calls := s.waiting(50, 2)
+	calls := s.waiting(50)
 	s.hand.start(calls...)
 	s.closeDevice()
 	s.wait(calls...)

@@ -52,6 +52,7 @@ func (m *model) apply(c *call) {
 	case backends.Unmap:
 		clear(m.bytes[off : off+n])
 		m.mark(off, n, m.s.info.Caps.Has(backends.UnmapZeroes))
+	default: // the others change nothing
 	}
 }
 
@@ -98,8 +99,10 @@ func (s *suite) limit(op backends.Op) uint64 {
 
 // ops gives the operations that the device does, the usual ones more often.
 func (s *suite) ops() []backends.Op {
-	ops := []backends.Op{backends.Write, backends.Write, backends.Write, backends.Write,
-		backends.Read, backends.Read, backends.Read, backends.Flush, backends.WriteZeroes}
+	ops := []backends.Op{
+		backends.Write, backends.Write, backends.Write, backends.Write,
+		backends.Read, backends.Read, backends.Read, backends.Flush, backends.WriteZeroes,
+	}
 	for cap, op := range map[backends.Caps]backends.Op{
 		backends.CanUnmap: backends.Unmap, backends.CanCompareAndWrite: backends.CompareAndWrite,
 		backends.CanVerify: backends.Verify, backends.CanCache: backends.Cache, backends.CanBlockStatus: backends.BlockStatus,
