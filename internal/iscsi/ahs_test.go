@@ -13,20 +13,28 @@ func TestCommandAHSGolden(t *testing.T) {
 		want       CommandAHS
 	}{
 		{"none", "", CommandAHS{}},
-		{"CDB of 32 bytes", `
+		{
+			"CDB of 32 bytes", `
 			0011 01 00                          # AHSLength 17: reserved byte and 16 bytes; extended CDB
 			10111213 14151617 18191a1b 1c1d1e1f # CDB bytes 16-31`,
-			CommandAHS{ExtendedCDB: wire(t, "101112131415161718191a1b1c1d1e1f")}},
-		{"CDB of 17 bytes", `
+			CommandAHS{ExtendedCDB: wire(t, "101112131415161718191a1b1c1d1e1f")},
+		},
+		{
+			"CDB of 17 bytes", `
 			0002 01 00 aa 000000                # AHSLength 2; one byte, three of padding`,
-			CommandAHS{ExtendedCDB: []byte{0xaa}}},
-		{"bidirectional read length", `
+			CommandAHS{ExtendedCDB: []byte{0xaa}},
+		},
+		{
+			"bidirectional read length", `
 			0005 02 00 00010000                 # AHSLength 5; 65536`,
-			CommandAHS{HasBidiRead: true, BidiRead: 65536}},
-		{"both", `
+			CommandAHS{HasBidiRead: true, BidiRead: 65536},
+		},
+		{
+			"both", `
 			0003 01 00 aabb 0000                # CDB of 18 bytes
 			0005 02 00 00000007`,
-			CommandAHS{ExtendedCDB: []byte{0xaa, 0xbb}, HasBidiRead: true, BidiRead: 7}},
+			CommandAHS{ExtendedCDB: []byte{0xaa, 0xbb}, HasBidiRead: true, BidiRead: 7},
+		},
 	} {
 		b := wire(t, c.wire)
 		got, err := DecodeCommandAHS(b)

@@ -103,8 +103,10 @@ var keyTable = [keyCount]keySpec{
 	idTargetAddress:        {name: KeyTargetAddress, kind: kindDeclareText, from: byTarget, in: inAll},                     // 13.8
 	idHeaderDigest:         {name: KeyHeaderDigest, kind: kindList, from: byBoth, in: inOperational, names: digestNames()}, // 13.1
 	idDataDigest:           {name: KeyDataDigest, kind: kindList, from: byBoth, in: inOperational, names: digestNames()},   // 13.1
-	idMaxRecvDataSegmentLength: {name: KeyMaxRecvDataSegmentLength, kind: kindDeclare, from: byBoth, in: inOperational | inFullFeature,
-		min: 512, max: MaxDataSegmentLength, def: DefaultMaxRecvDataSegmentLength}, // 13.12
+	idMaxRecvDataSegmentLength: {
+		name: KeyMaxRecvDataSegmentLength, kind: kindDeclare, from: byBoth, in: inOperational | inFullFeature,
+		min: 512, max: MaxDataSegmentLength, def: DefaultMaxRecvDataSegmentLength,
+	}, // 13.12
 
 	idInitialR2T:          {name: KeyInitialR2T, kind: kindOr, from: byBoth, in: inOperational, leading: true, noDiscovery: true, max: 1, def: 1},                                             // 13.10
 	idImmediateData:       {name: KeyImmediateData, kind: kindAnd, from: byBoth, in: inOperational, leading: true, noDiscovery: true, max: 1, def: 1},                                         // 13.11
@@ -118,10 +120,14 @@ var keyTable = [keyCount]keySpec{
 	idDefaultTime2Retain:  {name: KeyDefaultTime2Retain, kind: kindMinimum, from: byBoth, in: inOperational, leading: true, max: 3600, def: 20},                                               // 13.16
 	idErrorRecoveryLevel:  {name: KeyErrorRecoveryLevel, kind: kindMinimum, from: byBoth, in: inOperational, leading: true, max: 2},                                                           // 13.20
 
-	idTaskReporting: {name: KeyTaskReporting, kind: kindList, from: byBoth, in: inOperational, leading: true, noDiscovery: true, optional: true,
-		names: []string{ReportRFC3720.String(), ReportResponseFence.String(), ReportFastAbort.String()}}, // 13.23
-	idProtocolLevel: {name: KeyProtocolLevel, kind: kindMinimum, from: byBoth, in: inOperational, leading: true, noDiscovery: true, optional: true,
-		max: 31, def: 1}, // 13.24, RFC 7144 7.1.1
+	idTaskReporting: {
+		name: KeyTaskReporting, kind: kindList, from: byBoth, in: inOperational, leading: true, noDiscovery: true, optional: true,
+		names: []string{ReportRFC3720.String(), ReportResponseFence.String(), ReportFastAbort.String()},
+	}, // 13.23
+	idProtocolLevel: {
+		name: KeyProtocolLevel, kind: kindMinimum, from: byBoth, in: inOperational, leading: true, noDiscovery: true, optional: true,
+		max: 31, def: 1,
+	}, // 13.24, RFC 7144 7.1.1
 	idNodeArchitecture: {name: KeyNodeArchitecture, kind: kindDeclareText, from: byBoth, in: inOperational, leading: true, optional: true}, // 13.26
 
 	idIFMarker:  {name: KeyIFMarker, kind: kindObsoleteFlag, from: byBoth, in: inOperational}, // 13.25

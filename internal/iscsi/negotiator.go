@@ -105,6 +105,7 @@ func (n *Negotiator) wants(id keyID) bool {
 		return n.set.InitiatorAlias != ""
 	case idTargetAlias:
 		return n.set.TargetAlias != "" && n.session == NormalSession
+	default: // negotiated, or not at all
 	}
 	k := &keyTable[id]
 	switch {
@@ -140,6 +141,7 @@ func (n *Negotiator) proposal(id keyID) string {
 		return n.set.SessionType.String()
 	case idTargetAlias:
 		return n.set.TargetAlias
+	default: // a list or a number
 	}
 	if keyTable[id].kind != kindList {
 		return n.format(id, n.ours(id))
@@ -170,8 +172,9 @@ func (n *Negotiator) format(id keyID, v uint32) string {
 		return k.names[v]
 	case kindAnd, kindOr:
 		return formatBoolean(v == 1)
+	default: // kindMinimum, kindMaximum and the declared numbers
+		return strconv.FormatUint(uint64(v), 10)
 	}
-	return strconv.FormatUint(uint64(v), 10)
 }
 
 // Receive takes the pairs of one message of the peer and returns the answers to them. stage is the current stage (CSG) of
@@ -258,6 +261,7 @@ func (n *Negotiator) receive(stage Stage, key, value string, out *Text) error {
 		return n.declared(id, value)
 	case kindObsolete, kindObsoleteFlag:
 		return obsolete(k, value, out)
+	default: // negotiated
 	}
 	if st.offered {
 		return n.answered(id, value)

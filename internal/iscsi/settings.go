@@ -84,8 +84,9 @@ func (s *Settings) number(id keyID) uint32 {
 		return uint32(s.ErrorRecoveryLevel)
 	case idProtocolLevel:
 		return uint32(s.ProtocolLevel)
+	default: // texts and lists
+		return 0
 	}
-	return 0
 }
 
 // list returns what this side accepts of a list key, in order of preference.
@@ -104,6 +105,7 @@ func (s *Settings) list(id keyID) []uint32 {
 		for _, t := range s.TaskReporting {
 			out = append(out, uint32(t))
 		}
+	default: // no other key is a list
 	}
 	if out == nil {
 		return []uint32{keyTable[id].def}
@@ -129,8 +131,9 @@ func (s *Settings) accepts(id keyID, v uint32) bool {
 		return v <= s.number(id)
 	case kindMaximum:
 		return v >= s.number(id)
+	default: // declared: each side tells its own
+		return true
 	}
-	return true
 }
 
 // result applies the result function of a key that is no list to the value of the peer and ours.
@@ -140,8 +143,9 @@ func (s *Settings) result(id keyID, v uint32) uint32 {
 		return min(v, s.number(id))
 	case kindOr, kindMaximum:
 		return max(v, s.number(id))
+	default: // declared: the peer's stands
+		return v
 	}
-	return v
 }
 
 func bit(v bool) uint32 {

@@ -49,8 +49,10 @@ func TestModeData(t *testing.T) {
 		}
 		wantBytes(t, "subpage", got.Page(ControlMode, 1), fixture(t, "4a 01 0002 aabb"))
 		ctl, err := DecodeControlPage(got.Page(ControlMode, 0))
-		wantCtl := ControlPage{TaskSets: 1, DescriptorSense: true, QueueAlgorithm: 1, ErrorQueue: 3,
-			SoftwareWriteProtect: true, TaskAborted: true, BusyTimeout: 0xffff}
+		wantCtl := ControlPage{
+			TaskSets: 1, DescriptorSense: true, QueueAlgorithm: 1, ErrorQueue: 3,
+			SoftwareWriteProtect: true, TaskAborted: true, BusyTimeout: 0xffff,
+		}
 		if err != nil || ctl != wantCtl {
 			t.Errorf("control page %+v, %v, want %+v", ctl, err, wantCtl)
 		}

@@ -102,8 +102,10 @@ func TestEveryStateHasName(t *testing.T) {
 			t.Errorf("access state %d has no name", s)
 		}
 	}
-	for _, r := range []ReservationType{NoReservation, WriteExclusive, ExclusiveAccess, WriteExclusiveRegistrantsOnly,
-		ExclusiveAccessRegistrantsOnly, WriteExclusiveAllRegistrants, ExclusiveAccessAllRegistrants} {
+	for _, r := range []ReservationType{
+		NoReservation, WriteExclusive, ExclusiveAccess, WriteExclusiveRegistrantsOnly,
+		ExclusiveAccessRegistrantsOnly, WriteExclusiveAllRegistrants, ExclusiveAccessAllRegistrants,
+	} {
 		if strings.HasPrefix(r.String(), "reservation type") {
 			t.Errorf("reservation type %d has no name", r)
 		}

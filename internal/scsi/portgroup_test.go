@@ -12,10 +12,14 @@ import (
 
 func portGroups() []PortGroup {
 	return []PortGroup{
-		{ID: 1, State: ActiveOptimized, Preferred: true, Status: StatusBySetPortGroups, Vendor: 0x77, Ports: []uint16{1, 2},
-			Supported: SupportsActiveOptimized | SupportsStandby | SupportsTransitioning},
-		{ID: 0x102, State: Transitioning, Status: StatusByImplicitChange, Ports: []uint16{0x304},
-			Supported: SupportsActiveNonOptimized | SupportsUnavailable | SupportsLBADependent | SupportsOffline},
+		{
+			ID: 1, State: ActiveOptimized, Preferred: true, Status: StatusBySetPortGroups, Vendor: 0x77, Ports: []uint16{1, 2},
+			Supported: SupportsActiveOptimized | SupportsStandby | SupportsTransitioning,
+		},
+		{
+			ID: 0x102, State: Transitioning, Status: StatusByImplicitChange, Ports: []uint16{0x304},
+			Supported: SupportsActiveNonOptimized | SupportsUnavailable | SupportsLBADependent | SupportsOffline,
+		},
 		{ID: 3, State: Offline},
 	}
 }

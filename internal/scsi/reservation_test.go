@@ -22,12 +22,18 @@ func TestTransportID(t *testing.T) {
 		id   TransportID
 		wire string
 	}{
-		{"name", TransportID{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"},
+		{
+			"name",
+			TransportID{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"},
 			`05 00 0014                                # format 0, iSCSI, 20 bytes
-			 69716e2e323032362d31312e746573743a69 0000 # name, NUL, padding`},
-		{"port", TransportID{Protocol: ProtocolISCSI, Name: "iqn.x:a", ISID: [6]byte{0x80, 1, 2, 3, 4, 5}, HasISID: true},
+			 69716e2e323032362d31312e746573743a69 0000 # name, NUL, padding`,
+		},
+		{
+			"port",
+			TransportID{Protocol: ProtocolISCSI, Name: "iqn.x:a", ISID: [6]byte{0x80, 1, 2, 3, 4, 5}, HasISID: true},
 			`45 00 001c                                # format 1, 28 bytes
-			 69716e2e783a61 2c692c3078 383030313032303330343035 00 000000`},
+			 69716e2e783a61 2c692c3078 383030313032303330343035 00 000000`,
+		},
 		{"of SAS", TransportID{Protocol: 6}, "06" + strings.Repeat("00", 23)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -65,8 +71,10 @@ func TestTransportIDErrors(t *testing.T) {
 
 func fullStatus() []Registration {
 	return []Registration{
-		{Key: 0xdeadbeef, AllPorts: true, Holder: true, Type: WriteExclusiveRegistrantsOnly,
-			Initiator: TransportID{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"}},
+		{
+			Key: 0xdeadbeef, AllPorts: true, Holder: true, Type: WriteExclusiveRegistrantsOnly,
+			Initiator: TransportID{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"},
+		},
 		{Key: 1, RelativePort: 2, Initiator: TransportID{Protocol: 6}},
 	}
 }
@@ -164,7 +172,8 @@ func TestReserveOut(t *testing.T) {
 	}
 
 	spec := ReserveParameters{ActionKey: 2, Initiators: []TransportID{
-		{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"}, {Protocol: ProtocolISCSI, Name: "iqn.x:a", HasISID: true}}}
+		{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"}, {Protocol: ProtocolISCSI, Name: "iqn.x:a", HasISID: true},
+	}}
 	wire = fixture(t, `0000000000000000 0000000000000002 00000000 08 000000
 		00000038 # TransportIDs
 		05 00 0014 69716e2e323032362d31312e746573743a69 0000
@@ -193,8 +202,10 @@ func TestB26ReserveOutTooLong(t *testing.T) {
 }
 
 func TestMoveParameters(t *testing.T) {
-	want := MoveParameters{Key: 1, ActionKey: 2, Unregister: true, Persist: true, RelativePort: 3,
-		Initiator: TransportID{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"}}
+	want := MoveParameters{
+		Key: 1, ActionKey: 2, Unregister: true, Persist: true, RelativePort: 3,
+		Initiator: TransportID{Protocol: ProtocolISCSI, Name: "iqn.2026-11.test:i"},
+	}
 	wire := fixture(t, `0000000000000001 0000000000000002
 		00 03 0003 00000018 # UNREG, APTPL; relative target port; length
 		05 00 0014 69716e2e323032362d31312e746573743a69 0000`)

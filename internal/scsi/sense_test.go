@@ -17,7 +17,8 @@ type senseCase struct {
 
 func senseCases() []senseCase {
 	return []senseCase{
-		{"invalid field in CDB, byte 2 bit 5",
+		{
+			"invalid field in CDB, byte 2 bit 5",
 			Sense{Key: IllegalRequest, ASC: 0x24, Specific: SpecificField, Field: 2, InCDB: true, Bit: 5},
 			`70 00 05          # response code, obsolete, key
 			 00000000 0a       # information, additional length
@@ -25,39 +26,57 @@ func senseCases() []senseCase {
 			 24 00 00          # ASC, ASCQ, FRU
 			 cd 0002           # SKSV, C/D, BPV, bit 5; field 2`,
 			`72 05 24 00 000000 08 # response code, key, ASC, ASCQ, additional length
-			 02 06 0000 cd 0002 00 # sense key specific descriptor`},
-		{"invalid field in parameter list, byte 300, no bit",
+			 02 06 0000 cd 0002 00 # sense key specific descriptor`,
+		},
+		{
+			"invalid field in parameter list, byte 300, no bit",
 			Sense{Key: IllegalRequest, ASC: 0x26, Specific: SpecificField, Field: 300, Bit: NoBit},
 			"70 00 05 00000000 0a 00000000 26 00 00 80 012c",
-			"72 05 26 00 000000 08 02 06 0000 80 012c 00"},
-		{"miscompare at byte 1023",
+			"72 05 26 00 000000 08 02 06 0000 80 012c 00",
+		},
+		{
+			"miscompare at byte 1023",
 			Sense{Key: Miscompare, ASC: 0x1d, InformationValid: true, Information: 1023},
 			`f0 00 0e          # VALID, key
 			 000003ff 0a       # information
 			 00000000 1d 00 00 000000`,
 			`72 0e 1d 00 000000 0c
-			 00 0a 80 00 00000000000003ff # information descriptor, VALID`},
-		{"deferred write error at a large LBA",
+			 00 0a 80 00 00000000000003ff # information descriptor, VALID`,
+		},
+		{
+			"deferred write error at a large LBA",
 			Sense{Deferred: true, Key: MediumError, ASC: 0x0c, InformationValid: true, Information: 1 << 40},
-			"", "73 03 0c 00 000000 0c 00 0a 80 00 0000010000000000"},
-		{"deferred hardware error with retries",
+			"", "73 03 0c 00 000000 0c 00 0a 80 00 0000010000000000",
+		},
+		{
+			"deferred hardware error with retries",
 			Sense{Deferred: true, Key: HardwareError, ASC: 0x44, Specific: SpecificRetries, Progress: 3},
 			"71 00 04 00000000 0a 00000000 44 00 00 80 0003",
-			"73 04 44 00 000000 08 02 06 0000 80 0003 00"},
-		{"sanitize, half done",
+			"73 04 44 00 000000 08 02 06 0000 80 0003 00",
+		},
+		{
+			"sanitize, half done",
 			Sense{Key: NotReady, ASC: 0x04, ASCQ: 0x1b, Specific: SpecificProgress, Progress: 0x8000},
 			"70 00 02 00000000 0a 00000000 04 1b 00 80 8000",
-			"72 02 04 1b 000000 08 02 06 0000 80 8000 00"},
-		{"READ LONG of a wrong length",
+			"72 02 04 1b 000000 08 02 06 0000 80 8000 00",
+		},
+		{
+			"READ LONG of a wrong length",
 			Sense{Key: IllegalRequest, ASC: 0x24, ILI: true, InformationValid: true, Information: 0xfffffff8},
 			"f0 00 25 fffffff8 0a 00000000 24 00 00 000000",
-			"72 05 24 00 000000 10 00 0a 80 00 00000000fffffff8 05 02 00 20"},
-		{"file mark, command specific",
+			"72 05 24 00 000000 10 00 0a 80 00 00000000fffffff8 05 02 00 20",
+		},
+		{
+			"file mark, command specific",
 			Sense{Key: NoSense, ASCQ: 1, FileMark: true, EOM: true, CommandSpecific: 7},
 			"70 00 c0 00000000 0a 00000007 00 01 00 000000",
-			"72 00 00 01 000000 10 01 0a 0000 0000000000000007 04 02 00 c0"},
-		{"nothing", Sense{},
-			"70 00 00 00000000 0a 00000000 00 00 00 000000", "72 00 00 00 000000 00"},
+			"72 00 00 01 000000 10 01 0a 0000 0000000000000007 04 02 00 c0",
+		},
+		{
+			"nothing",
+			Sense{},
+			"70 00 00 00000000 0a 00000000 00 00 00 000000", "72 00 00 00 000000 00",
+		},
 	}
 }
 
@@ -147,14 +166,22 @@ func TestSenseText(t *testing.T) {
 	}{
 		{CodeResetOccurred.Sense(), "6/29/00 power on, reset, or bus device reset occurred"},
 		{Sense{Key: MediumError, ASC: 0x99, ASCQ: 0x01}, "3/99/01 MEDIUM ERROR"},
-		{Sense{Deferred: true, Key: MediumError, ASC: 0x0c, InformationValid: true, Information: 0x20},
-			"deferred 3/0C/00 write error, information 0x20"},
-		{Sense{Key: IllegalRequest, ASC: 0x24, Specific: SpecificField, Field: 2, InCDB: true, Bit: 5},
-			"5/24/00 invalid field in CDB, CDB byte 2 bit 5"},
-		{Sense{Key: IllegalRequest, ASC: 0x26, Specific: SpecificField, Field: 9, Bit: NoBit},
-			"5/26/00 invalid field in parameter list, parameter list byte 9"},
-		{Sense{Key: NotReady, ASC: 4, ASCQ: 0x1b, Specific: SpecificProgress, Progress: 0xffff},
-			"2/04/1B logical unit not ready, sanitize in progress, 99% done"},
+		{
+			Sense{Deferred: true, Key: MediumError, ASC: 0x0c, InformationValid: true, Information: 0x20},
+			"deferred 3/0C/00 write error, information 0x20",
+		},
+		{
+			Sense{Key: IllegalRequest, ASC: 0x24, Specific: SpecificField, Field: 2, InCDB: true, Bit: 5},
+			"5/24/00 invalid field in CDB, CDB byte 2 bit 5",
+		},
+		{
+			Sense{Key: IllegalRequest, ASC: 0x26, Specific: SpecificField, Field: 9, Bit: NoBit},
+			"5/26/00 invalid field in parameter list, parameter list byte 9",
+		},
+		{
+			Sense{Key: NotReady, ASC: 4, ASCQ: 0x1b, Specific: SpecificProgress, Progress: 0xffff},
+			"2/04/1B logical unit not ready, sanitize in progress, 99% done",
+		},
 	} {
 		if got := tc.sense.String(); got != tc.want {
 			t.Errorf("String() = %q, want %q", got, tc.want)

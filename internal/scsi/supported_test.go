@@ -11,8 +11,10 @@ import (
 func TestSupportedCommands(t *testing.T) {
 	list := []SupportedCommand{
 		{Opcode: OpRead16, CDBBytes: 16},
-		{Opcode: OpServiceActionIn16, Action: ActionReadCapacity16, HasAction: true, CDBBytes: 16,
-			HasTimeouts: true, NominalSeconds: 1, RecommendedSeconds: 30},
+		{
+			Opcode: OpServiceActionIn16, Action: ActionReadCapacity16, HasAction: true, CDBBytes: 16,
+			HasTimeouts: true, NominalSeconds: 1, RecommendedSeconds: 30,
+		},
 	}
 	wire := fixture(t, `
 		0000001c

@@ -54,9 +54,11 @@ type vpdCase struct {
 }
 
 func vpdPage[T comparable](name, wire string, v T, app func(T, []byte, Peripheral) []byte, dec func([]byte) (T, error)) vpdCase {
-	return vpdCase{name, wire,
+	return vpdCase{
+		name, wire,
 		func(dst []byte) []byte { return app(v, dst, PeripheralDisk) },
-		func(b []byte) (bool, error) { got, err := dec(b); return got == v, err }}
+		func(b []byte) (bool, error) { got, err := dec(b); return got == v, err },
+	}
 }
 
 func vpdCases() []vpdCase {
@@ -79,10 +81,12 @@ func vpdCases() []vpdCase {
 			80000007    # UGAVALID, alignment
 			0000000000400000 # maximum write same
 			00000011 00000012 00000013 00000014 00000015 # atomic`,
-			BlockLimits{WriteSameNonZero: true, MaxCompareAndWrite: 32, OptimalGranularity: 8, MaxTransfer: 8192, OptimalTransfer: 2048,
+			BlockLimits{
+				WriteSameNonZero: true, MaxCompareAndWrite: 32, OptimalGranularity: 8, MaxTransfer: 8192, OptimalTransfer: 2048,
 				MaxPrefetch: 256, MaxUnmapBlocks: 65536, MaxUnmapRanges: 64, UnmapGranularity: 16, UnmapAlignment: 7,
 				UnmapAlignmentValid: true, MaxWriteSame: 1 << 22, MaxAtomic: 0x11, AtomicAlignment: 0x12,
-				AtomicGranularity: 0x13, MaxAtomicBoundary: 0x14, MaxAtomicBoundarySize: 0x15},
+				AtomicGranularity: 0x13, MaxAtomicBoundary: 0x14, MaxAtomicBoundarySize: 0x15,
+			},
 			BlockLimits.Append, DecodeBlockLimits),
 		vpdPage("characteristics", "00 b1 003c 0001 00 05 03 "+z(55)+" # not rotating, below 1.8 inch, FUAB, VBULS",
 			Characteristics{RotationRate: NotRotating, FormFactor: 5, FUAB: true, VBULS: true}, Characteristics.Append, DecodeCharacteristics),
