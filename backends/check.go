@@ -57,6 +57,7 @@ func (i *Info) demands(r *Request) (limit uint64, need Caps, payload int64) {
 		return 0, CanCache, 0
 	case BlockStatus:
 		return 0, CanBlockStatus, 0
+	default: // Flush has no range
+		return 0, 0, -1
 	}
-	return 0, 0, -1
 }

@@ -111,6 +111,7 @@ func (m *Memory) do(r *Request) Result {
 		}
 	case BlockStatus:
 		m.status(r)
+	default: // Flush and Cache have nothing to do
 	}
 	return Done()
 }
@@ -199,8 +200,10 @@ func (m *Memory) compare(r *Request, v buffer.Vec) Result {
 func firstDifference(a, b []byte) Result {
 	for i := range a {
 		if a[i] != b[i] {
-			return Result{Class: Miscompare, Sent: SentAnswered, Status: 2,
-				Sense: Sense{Valid: true, Key: 0xe, ASC: 0x1d, HasInfo: true, Information: uint64(i)}}
+			return Result{
+				Class: Miscompare, Sent: SentAnswered, Status: 2,
+				Sense: Sense{Valid: true, Key: 0xe, ASC: 0x1d, HasInfo: true, Information: uint64(i)},
+			}
 		}
 	}
 	return Done()

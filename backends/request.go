@@ -37,8 +37,10 @@ const (
 	BlockStatus
 )
 
-var opNames = [...]string{"", "read", "write", "flush", "unmap", "write-zeroes",
-	"compare-and-write", "verify", "cache", "block-status"}
+var opNames = [...]string{
+	"", "read", "write", "flush", "unmap", "write-zeroes",
+	"compare-and-write", "verify", "cache", "block-status",
+}
 
 // String gives the name as events and tables show it.
 func (o Op) String() string {

@@ -39,9 +39,11 @@ const (
 	Aborted
 )
 
-var classNames = [...]string{"", "ok", "transport", "busy", "medium error",
+var classNames = [...]string{
+	"", "ok", "transport", "busy", "medium error",
 	"illegal request", "unsupported", "data protect", "miscompare",
-	"reservation conflict", "no space", "no path", "aborted"}
+	"reservation conflict", "no space", "no path", "aborted",
+}
 
 // String gives the name as events and tables show it.
 func (c Class) String() string {

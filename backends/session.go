@@ -115,8 +115,10 @@ const (
 	LossLocal
 )
 
-var lossNames = [...]string{"", "connect failed", "login refused", "login denied",
-	"connection reset", "no answer", "protocol error", "logout", "relogin", "closed", "adapter down"}
+var lossNames = [...]string{
+	"", "connect failed", "login refused", "login denied",
+	"connection reset", "no answer", "protocol error", "logout", "relogin", "closed", "adapter down",
+}
 
 // String gives the name as events show it.
 func (c LossClass) String() string {
@@ -262,8 +264,10 @@ const (
 	TMLost
 )
 
-var tmResponseNames = [...]string{"", "complete", "task does not exist", "LUN does not exist",
-	"refused", "data owed", "timed out", "session lost"}
+var tmResponseNames = [...]string{
+	"", "complete", "task does not exist", "LUN does not exist",
+	"refused", "data owed", "timed out", "session lost",
+}
 
 // String gives the name for people.
 func (r TMResponse) String() string {
