@@ -410,7 +410,10 @@ func TestCorruptRawIsSeeded(t *testing.T) {
 func TestSetRejectsNonsense(t *testing.T) {
 	r := newRig(t, Options{})
 	for _, f := range []Fault{
-		{Kind: kinds}, {Kind: Rate}, {Kind: Corrupt}, {Kind: Delay, At: &Trigger{Bytes: 1}},
+		{Kind: kinds},
+		{Kind: Rate},
+		{Kind: Corrupt},
+		{Kind: Delay, At: &Trigger{Bytes: 1}},
 		{Kind: Hold, At: &Trigger{Opcodes: []Opcode{DataOut}}},
 		{Kind: Corrupt, At: &Trigger{Bytes: 1}},
 	} {

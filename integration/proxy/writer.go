@@ -196,13 +196,13 @@ func (u *pump) begin(f *active) {
 		u.stop()
 		u.dst.CloseWrite()
 	case BlackHole:
-		u.sink(f)
+		u.sink()
 	default: // other kinds do not begin at a place
 	}
 }
 
 // sink swallows everything from here on. Clear ends the connection.
-func (u *pump) sink(f *active) {
+func (u *pump) sink() {
 	u.swallow(0)
 	for {
 		it, ok := u.dequeue()

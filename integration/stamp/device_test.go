@@ -26,7 +26,7 @@ type disk struct {
 	onRead  func(d *disk, n int, p []byte, off int64) bool
 }
 
-func newDisk(size int) *disk { return &disk{data: make([]byte, size), right: make([]byte, size)} }
+func newDisk() *disk { return &disk{data: make([]byte, testSize), right: make([]byte, testSize)} }
 
 func (d *disk) ReadAt(p []byte, off int64) (int, error) {
 	d.mu.Lock()
@@ -75,7 +75,7 @@ func runOn(t *testing.T, d *disk, change func(*Config)) (*Checker, *Report) {
 
 func TestCleanRunPasses(t *testing.T) {
 	for seed := range uint64(3) {
-		d := newDisk(testSize)
+		d := newDisk()
 		c, rep := runOn(t, d, func(c *Config) { c.Seed = seed })
 		if rep.Violations != 0 || rep.Errors != 0 {
 			t.Fatalf("a right disk was found wrong: %v", rep)
@@ -185,7 +185,7 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			harmed, named := 0, 0
 			for seed := range uint64(9) {
-				d := newDisk(testSize)
+				d := newDisk()
 				f.set(d)
 				// With one request at a time every wrong byte breaks the history; beside
 				// each other, a wrong one may be permissible.
@@ -221,7 +221,7 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 // all writes are acknowledged, is found.
 func TestFaultAtTheEndOfConcurrentRun(t *testing.T) {
 	for seed := range uint64(2) {
-		d := newDisk(testSize)
+		d := newDisk()
 		c, rep := runOn(t, d, func(c *Config) { c.Seed = seed })
 		if rep.Violations != 0 {
 			t.Fatal(rep)

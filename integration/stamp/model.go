@@ -42,13 +42,13 @@ func (v *value) first() int64 { return min(v.op.acked(), v.seen) }
 
 func (v *value) last() int64 { return max(v.op.start, v.lastRead) }
 
-// blocks tells whether a read of v that began at start breaks the history
-// because of w.
-func (w *value) blocks(v *value, start int64) bool {
-	if v.first() < w.last() && w.first() < max(v.last(), start) {
+// blocks tells whether a read of u that began at start breaks the history
+// because of v.
+func (v *value) blocks(u *value, start int64) bool {
+	if u.first() < v.last() && v.first() < max(u.last(), start) {
 		return true
 	}
-	return v.op.failed && v.op.end < w.op.start && w.op.acked() < start
+	return u.op.failed && u.op.end < v.op.start && v.op.acked() < start
 }
 
 // pruneAt is the number of values of a sector from which the dead are removed.

@@ -14,7 +14,7 @@ import (
 
 // Errors alone are no violation, whether the write had its effect or not.
 func TestFailedWritesAreTolerated(t *testing.T) {
-	d := newDisk(testSize)
+	d := newDisk()
 	d.onWrite = func(d *disk, n int, p []byte, off int64) (bool, error) {
 		switch n % 20 {
 		case 3: // without effect
@@ -38,7 +38,7 @@ func TestFailedWritesAreTolerated(t *testing.T) {
 func TestGhostOfFailedWriteIsFound(t *testing.T) {
 	harmed := 0
 	for seed := range uint64(8) {
-		d := newDisk(testSize)
+		d := newDisk()
 		var late []byte
 		var at int64
 		d.onWrite = func(d *disk, n int, p []byte, off int64) (bool, error) {
@@ -81,7 +81,7 @@ func TestGhostOfFailedWriteIsFound(t *testing.T) {
 
 func TestJournalJudgesAfterwards(t *testing.T) {
 	var journal bytes.Buffer
-	d := newDisk(testSize)
+	d := newDisk()
 	copy(d.data[100*SectorSize:], "what was there before")
 	_, rep := runOn(t, d, func(c *Config) { c.Journal, c.NoFill, c.Ops = &journal, true, 300 })
 	if rep.Violations != 0 {
@@ -124,7 +124,7 @@ func TestJournalJudgesAfterwards(t *testing.T) {
 // The intent is in the journal when the device gets the write.
 func TestIntentPrecedesWrite(t *testing.T) {
 	var journal bytes.Buffer
-	d := newDisk(testSize)
+	d := newDisk()
 	c, err := New(Config{Size: testSize, Writers: 1, Depth: 1, Ops: 50, Reads: -1, MaxIO: 4096, NoFill: true, Journal: &journal})
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestIntentPrecedesWrite(t *testing.T) {
 }
 
 func TestStallIsMeasured(t *testing.T) {
-	d := newDisk(testSize)
+	d := newDisk()
 	d.onWrite = func(_ *disk, n int, p []byte, off int64) (bool, error) {
 		if n == 200 {
 			<-time.After(60 * time.Millisecond) // with the device locked: everybody stalls
@@ -164,7 +164,7 @@ func TestStallIsMeasured(t *testing.T) {
 }
 
 func TestReportFormats(t *testing.T) {
-	d := newDisk(testSize)
+	d := newDisk()
 	d.onRead = func(_ *disk, n int, p []byte, off int64) bool { clear(p); p[0] = 1; return n > 30 }
 	_, rep := runOn(t, d, func(c *Config) { c.Ops = 200 })
 	b, err := rep.JSON()
@@ -202,7 +202,7 @@ func TestRunEndsWithContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	d := newDisk(1 << 20)
+	d := newDisk()
 	d.onWrite = func(_ *disk, n int, _ []byte, _ int64) (bool, error) {
 		if n == 100 {
 			cancel()

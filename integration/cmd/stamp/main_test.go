@@ -46,8 +46,14 @@ func TestRunAndCheckFile(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"fly"}, {"run"}, {"run", "--file", "/x", "--nbd", "unix:/y"}, {"run", "--file", "/nonexistent"},
-		{"check"}, {"check", "/nonexistent"}, {"run", "--nbd", "unix:/nonexistent"},
+		{},
+		{"fly"},
+		{"run"},
+		{"run", "--file", "/x", "--nbd", "unix:/y"},
+		{"run", "--file", "/nonexistent"},
+		{"check"},
+		{"check", "/nonexistent"},
+		{"run", "--nbd", "unix:/nonexistent"},
 	} {
 		if _, err := dispatch(t.Context(), args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%q was taken", args)
