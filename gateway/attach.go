@@ -186,8 +186,10 @@ func (g *Gateway) tellAvailability(d *servedDisk) {
 	switch {
 	case same:
 	case why == "":
-		g.bus.Publish(Event{Kind: KindDiskAvailable, VM: d.VM(), Disk: d.FullName(),
-			Message: fmt.Sprintf("available, %v", Size(d.Info().Size))})
+		g.bus.Publish(Event{
+			Kind: KindDiskAvailable, VM: d.VM(), Disk: d.FullName(),
+			Message: fmt.Sprintf("available, %v", Size(d.Info().Size)),
+		})
 	default:
 		g.bus.Publish(Event{Kind: KindDiskUnavailable, Severity: SeverityWarning, VM: d.VM(), Disk: d.FullName(), Message: why})
 	}

@@ -60,6 +60,7 @@ func checkTokens(tokens token.Tokens) (faults []Fault) {
 			}
 		case token.CommentType:
 			continue
+		default: // the others are counted
 		}
 		s.add(t.Type, p)
 		switch {

@@ -81,13 +81,13 @@ func parseYAML(b []byte) (root value, faults []Fault) {
 			continue
 		}
 		if docs++; docs > 1 {
-			c.fault(c.convert(d.Body, "").pos, "", "", "is a second document", "one document in a file")
+			c.fault(c.convert(d.Body, "").pos, "", "is a second document", "one document in a file")
 			break
 		}
 		root = c.convert(d.Body, "")
 	}
 	if docs == 0 {
-		c.fault(position{1, 1}, "", "", "is empty", "")
+		c.fault(position{1, 1}, "", "is empty", "")
 	}
 	return root, c.faults
 }
@@ -118,14 +118,14 @@ type converter struct {
 	depth  int
 }
 
-func (c *converter) fault(p position, key, val, msg, rule string) {
-	c.faults = append(c.faults, Fault{Line: p.line, Column: p.column, Key: key, Value: val, Message: msg, Rule: rule})
+func (c *converter) fault(p position, key, msg, rule string) {
+	c.faults = append(c.faults, Fault{Line: p.line, Column: p.column, Key: key, Message: msg, Rule: rule})
 }
 
 func (c *converter) convert(n ast.Node, key string) value {
 	v := value{pos: at(n.GetToken())}
 	if c.depth++; c.depth > maxConfigDepth {
-		c.fault(v.pos, key, "", "is nested too deeply", depthRule)
+		c.fault(v.pos, key, "is nested too deeply", depthRule)
 		c.depth--
 		v.kind = kindBad
 		return v
@@ -157,13 +157,13 @@ func (c *converter) convert(n ast.Node, key string) value {
 		v.kind, v.tag, v.text = kindScalar, "bool", n.Token.Value
 	case *ast.AliasNode, *ast.AnchorNode:
 		v.kind = kindBad
-		c.fault(v.pos, key, "", noAliases, noAliasesRule)
+		c.fault(v.pos, key, noAliases, noAliasesRule)
 	case *ast.TagNode:
 		v.kind = kindBad
-		c.fault(v.pos, key, "", "tags are not used here", "")
+		c.fault(v.pos, key, "tags are not used here", "")
 	default:
 		v.kind = kindBad
-		c.fault(v.pos, key, "", "is not understood", "mappings, lists and plain values")
+		c.fault(v.pos, key, "is not understood", "mappings, lists and plain values")
 	}
 	return v
 }
@@ -184,12 +184,12 @@ func (c *converter) mapping(v *value, values []*ast.MappingValueNode, key string
 		case *ast.IntegerNode, *ast.BoolNode, *ast.FloatNode, *ast.NullNode:
 			e.key = k.GetToken().Value
 		default:
-			c.fault(e.pos, key, "", "is not a plain key", "")
+			c.fault(e.pos, key, "is not a plain key", "")
 			continue
 		}
 		child := joinKey(key, e.key)
 		if line, dup := seen[e.key]; dup {
-			c.fault(e.pos, child, "", "is given twice", fmt.Sprintf("first in line %d", line))
+			c.fault(e.pos, child, "is given twice", fmt.Sprintf("first in line %d", line))
 			continue
 		}
 		seen[e.key] = e.pos.line

@@ -261,6 +261,7 @@ func partLimit(r *backends.Request, l limits) uint64 {
 		limit = l.unmap
 	case backends.WriteZeroes:
 		limit = l.zeroes
+	default: // the others move no data
 	}
 	if limit == 0 {
 		limit = unlimitedPart

@@ -71,8 +71,10 @@ func TestKindAndSeverityNames(t *testing.T) {
 }
 
 func TestEventJSON(t *testing.T) {
-	e := Event{Seq: 7, Time: time.Date(2026, 11, 22, 11, 0, 0, 1e6, time.FixedZone("CET", 3600)), Kind: KindPathDown, Severity: SeverityWarning,
-		Device: "naa.1", Path: "vmhba0:0:1", Message: `reset "by" peer`}
+	e := Event{
+		Seq: 7, Time: time.Date(2026, 11, 22, 11, 0, 0, 1e6, time.FixedZone("CET", 3600)), Kind: KindPathDown, Severity: SeverityWarning,
+		Device: "naa.1", Path: "vmhba0:0:1", Message: `reset "by" peer`,
+	}
 	e = e.With("zulu", 1).With("alpha", "a\nb")
 	const want = `{"seq":7,"time":"2026-11-22T10:00:00.001Z","kind":"path-down","severity":"warning","device":"naa.1","path":"vmhba0:0:1",` +
 		`"message":"reset \"by\" peer","attrs":{"zulu":"1","alpha":"a\nb"}}`

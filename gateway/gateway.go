@@ -234,7 +234,7 @@ func logEvent(log *slog.Logger, e Event) {
 		level = slog.LevelWarn
 	case SeverityError, SeverityCritical:
 		level = slog.LevelError
-	case SeverityInfo:
+	case SeverityInfo, SeverityNotice:
 	}
 	attrs := make([]slog.Attr, 0, 6+len(e.Attrs))
 	for _, a := range []Attr{{"vm", e.VM}, {"disk", e.Disk}, {"device", e.Device}, {"path", e.Path}, {"session", e.Session}} {

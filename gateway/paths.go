@@ -115,8 +115,10 @@ func (g *Gateway) connector(a AdapterConfig, c *TargetConfig) (*iscsi.Connector,
 			// it cannot be part of the key; the portal stands for it.
 			return g.store.ISID(ISIDKey{Adapter: a.Name, Target: cmp.Or(target, discoveryTarget), Portal: portal})
 		},
-		Timeouts: iscsi.Timeouts{NOPInterval: t.NOPInterval, NOPTimeout: t.NOPTimeout,
-			Login: t.Login, FenceLogin: t.FenceLogin, Command: t.Command},
+		Timeouts: iscsi.Timeouts{
+			NOPInterval: t.NOPInterval, NOPTimeout: t.NOPTimeout,
+			Login: t.Login, FenceLogin: t.FenceLogin, Command: t.Command,
+		},
 	}
 	if c != nil {
 		ic.HeaderDigest, ic.DataDigest = digestMode(c.HeaderDigest), digestMode(c.DataDigest)

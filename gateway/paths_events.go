@@ -97,5 +97,6 @@ func (x *pathEvents) Event(e multipath.Event) {
 	switch e.Kind {
 	case multipath.DeviceAdded, multipath.DeviceGone, multipath.DeviceChanged, multipath.PathUp:
 		(*Gateway)(x).lookAgain()
+	default: // the others bring no disk nearer
 	}
 }

@@ -59,8 +59,10 @@ const (
 )
 
 func storeBuckets() []string {
-	return []string{bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
-		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext}
+	return []string{
+		bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
+		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext,
+	}
 }
 
 // metaRecord is the one record of bucketMeta.

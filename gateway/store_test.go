@@ -336,8 +336,10 @@ func filled(t *testing.T, dir string) (path string, content string) {
 		must[int](t)(s.TargetNumber(TargetKey{name, "127.0.0.1:3260"}))
 		must[uint16](t)(s.LUNNumber("vm1", fmt.Sprint("disk", i)))
 	}
-	for _, err := range []error{s.BindName("a", "naa.1"), s.SetAlias("b", "naa.1"), s.SetPathDisabled("p", true),
-		s.PutGhosts(GhostRecord{Device: "d", Whole: true, Path: "p"})} {
+	for _, err := range []error{
+		s.BindName("a", "naa.1"), s.SetAlias("b", "naa.1"), s.SetPathDisabled("p", true),
+		s.PutGhosts(GhostRecord{Device: "d", Whole: true, Path: "p"}),
+	} {
 		if err != nil {
 			t.Fatal(err)
 		}

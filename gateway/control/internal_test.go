@@ -81,7 +81,8 @@ func TestBuildVersion(t *testing.T) {
 		{debug.BuildInfo{GoVersion: "go1.26"}, "pathgate devel (go1.26"},
 		{debug.BuildInfo{GoVersion: "go1.26", Main: debug.Module{Version: "(devel)"}}, "pathgate devel (go1.26"},
 		{debug.BuildInfo{GoVersion: "go1.26", Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
-			{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"},
+			{Key: "vcs.revision", Value: "0123456789abcdef"},
+			{Key: "vcs.modified", Value: "true"},
 			{Key: "vcs.time", Value: "2026-11-22T12:00:00Z"},
 		}}, "pathgate v1.2.3 0123456789ab with changes (go1.26"},
 	} {

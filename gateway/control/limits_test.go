@@ -114,10 +114,10 @@ func TestSlowReader(t *testing.T) {
 }
 
 // follow opens an event stream by hand and reads past its header.
-func follow(t *testing.T, ln *pipeListener, query string) (net.Conn, *bufio.Reader) {
+func follow(t *testing.T, ln *pipeListener) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c := ln.dial()
-	if _, err := io.WriteString(c, "GET /v1/events?follow=true"+query+" HTTP/1.0\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /v1/events?follow=true HTTP/1.0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(c)
@@ -155,7 +155,7 @@ func TestHeartbeat(t *testing.T) {
 		stop := serveOn(t, ln, src, control.Options{
 			Heartbeat: 15 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		})
-		c, r := follow(t, ln, "")
+		c, r := follow(t, ln)
 		defer c.Close()
 		if got := message(t, r); got != ": pathgate events\n" {
 			t.Errorf("first message %q", got)
@@ -183,9 +183,9 @@ func TestSlowFollower(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, ln := newFake(), newPipeListener()
 		stop := serveOn(t, ln, src, control.Options{WriteTimeout: 10 * time.Second})
-		slow, _ := follow(t, ln, "")
+		slow, _ := follow(t, ln)
 		defer slow.Close()
-		quick, r := follow(t, ln, "")
+		quick, r := follow(t, ln)
 		defer quick.Close()
 		message(t, r)
 		start := time.Now()
@@ -208,10 +208,10 @@ func TestStopTellsFollowers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, ln := newFake(), newPipeListener()
 		stop := serveOn(t, ln, src, control.Options{Drain: 2 * time.Second})
-		c, r := follow(t, ln, "")
+		c, r := follow(t, ln)
 		defer c.Close()
 		message(t, r)
-		slow, _ := follow(t, ln, "")
+		slow, _ := follow(t, ln)
 		defer slow.Close()
 		start := time.Now()
 		for i := range 3 {

@@ -79,7 +79,7 @@ func bind(path string, mode fs.FileMode) (net.Listener, error) {
 		l.file, err = os.Lstat(path)
 	}
 	if err != nil {
-		os.Remove(path) // ours: bind made it
+		_ = os.Remove(path) // ours: bind made it
 		return nil, err
 	}
 	return l, nil

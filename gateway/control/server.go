@@ -93,6 +93,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 				conns.Add(1)
 			case http.StateClosed:
 				conns.Done()
+			default: // between the two
 			}
 		},
 		ErrorLog: slog.NewLogLogger(s.opt.Log.Handler(), slog.LevelDebug),
