@@ -46,9 +46,9 @@ func (r *Report) preface(b *strings.Builder) {
 }
 
 // shown gives the contenders that a client can measure.
-func (w *row) shown() []*contender {
+func (r *row) shown() []*contender {
 	var list []*contender
-	for _, s := range w.series {
+	for _, s := range r.series {
 		list = append(list, s.contender)
 	}
 	return list
