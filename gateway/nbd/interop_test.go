@@ -143,7 +143,7 @@ func TestFioVerify(t *testing.T) {
 	both(t, func(t *testing.T, uri func(string) string) {
 		out := tool(t, "fio", "--name=v", "--ioengine=nbd", "--uri="+uri("vm1/root"), "--rw=randwrite",
 			"--bsrange=512-128k", "--size=64M", "--io_size=128M", "--iodepth=32", "--verify=crc32c",
-			"--verify_fatal=1", "--norandommap=0", "--randseed=7")
+			"--verify_fatal=1", "--verify_state_save=0", "--norandommap=0", "--randseed=7")
 		if !strings.Contains(out, "err= 0") {
 			t.Errorf("fio: %s", out)
 		}

@@ -169,7 +169,7 @@ func TestFIO(t *testing.T) {
 			done := make(chan string, 1)
 			cmd := exec.CommandContext(t.Context(), "fio", "--name=verify", "--ioengine=nbd", "--uri="+b.g.URI("vm1/root"),
 				"--rw=randwrite", "--norandommap=1", "--randrepeat=0", "--serialize_overlap=1", "--bsrange=512-64k", "--blockalign=512",
-				"--iodepth=16", "--size=16m", "--io_size=768m", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--output-format=json")
+				"--iodepth=16", "--size=16m", "--io_size=768m", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--do_verify=1", "--output-format=json")
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Start(); err != nil {
