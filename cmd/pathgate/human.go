@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// bytes gives a size with a binary unit and about three digits, "0", "512B",
+// humanBytes gives a size with a binary unit and about three digits, "0", "512B",
 // "64MiB", "1.5GiB"; never more than there is.
 func humanBytes(n uint64) string {
 	const units = "KMGTPE"
@@ -26,7 +26,7 @@ func humanBytes(n uint64) string {
 		unit++
 	}
 	whole := n / scale
-	tenth := (n % scale) / (scale/10 + 1)
+	tenth := n % scale * 10 / scale // less than 2^64: n % scale < 2^60
 	if whole >= 100 || tenth == 0 {
 		return fmt.Sprintf("%d%ciB", whole, units[unit])
 	}

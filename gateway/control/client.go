@@ -130,6 +130,12 @@ func (c *Client) get(ctx context.Context, answer any, parts ...string) error {
 
 // call sends a request for the object that parts name, and decodes the answer.
 func (c *Client) call(ctx context.Context, method string, answer, body any, parts ...string) error {
+	for _, p := range parts[1:] {
+		if p == "" || p == "." || p == ".." { // not a part of a URL, nor a name
+			kind := strings.TrimSuffix(parts[0], "s")
+			return &Error{CodeNotFound, fmt.Sprintf("%s %q: no such %s", kind, p, kind)}
+		}
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
@@ -162,13 +168,7 @@ func (c *Client) call(ctx context.Context, method string, answer, body any, part
 func address(parts ...string) string {
 	u := "http://pathgate/" + APIVersion
 	for _, p := range parts {
-		switch p {
-		case ".", "..": // would name something else
-			p = strings.ReplaceAll(p, ".", "%2E")
-		default:
-			p = url.PathEscape(p)
-		}
-		u += "/" + p
+		u += "/" + url.PathEscape(p)
 	}
 	return u
 }
