@@ -25,9 +25,9 @@
 //
 // # Concurrency
 //
-// Append, Flush, Remove, Sent and Pending of a Queue are safe for concurrent
-// use. The order of messages is the order of Append calls. A Reader belongs to
-// one goroutine.
+// Append, Urgent, Flush, Remove, Sent and Pending of a Queue are safe for
+// concurrent use. The order of messages is the order of Append calls; only those
+// of Urgent overtake. A Reader belongs to one goroutine.
 //
 // Connections that give no raw descriptor (net.Pipe, TLS) are served through
 // net.Conn by the queue's own goroutine, always.

@@ -5,10 +5,10 @@ package stream
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"pathgate/internal/buffer"
 )
@@ -45,6 +45,7 @@ type Queue struct {
 	sent    atomic.Uint64 // position of the first byte that has not left
 	offered atomic.Uint64 // position behind the last byte that a write was given
 	pending atomic.Int64  // bytes appended and not sent
+	urgent  atomic.Int32  // messages of Urgent that were not handed over completely
 
 	mu      sync.Mutex
 	ents    []entry
@@ -74,6 +75,8 @@ type entry struct {
 	tag   uint64
 	hend  int  // where b ends in seg, for header memory
 	first bool // b[0] is the first byte of its message
+	// urgent: a message of Urgent. It has no position: start means nothing.
+	urgent bool
 }
 
 // Message is what Append adds: Header (copied), Data (borrowed; the queue
@@ -140,6 +143,37 @@ func (q *Queue) Append(m *Message) (start uint64, err error) {
 	return start, nil
 }
 
+// Urgent adds a message that overtakes those that wait: it goes to the first
+// border between two messages of which the one before ends, and the one behind
+// starts, at or behind position after, and has not begun. It has no payload
+// and no position: Sent and Offered do not count it. Messages of Urgent with the
+// same after keep their order. Like Append it sends nothing.
+func (q *Queue) Urgent(header []byte, after uint64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.err
+	}
+	i := q.head + q.inWrite
+	for i < len(q.ents) {
+		if e := &q.ents[i]; e.first && !e.urgent && e.start >= after {
+			break
+		}
+		i++
+	}
+	from := q.copyHeaderLocked(header)
+	q.hdr.Retain()
+	q.pending.Add(int64(len(header)))
+	q.urgent.Add(1)
+	q.ents = slices.Insert(q.ents, i, entry{
+		b: q.hdr.Bytes()[from:q.hdrUsed:q.hdrUsed], seg: q.hdr, tag: NoTag, first: true, urgent: true,
+	})
+	return nil
+}
+
+// UrgentPending gives the number of messages of Urgent that still wait.
+func (q *Queue) UrgentPending() int { return int(q.urgent.Load()) }
+
 func (q *Queue) addLocked(e entry) {
 	e.start = q.end
 	q.end += uint64(len(e.b))
@@ -149,21 +183,17 @@ func (q *Queue) addLocked(e entry) {
 
 // addCopyLocked adds a copy of p in the header memory of q. Headers that
 // follow each other without a payload between them become one entry when they
-// are of untagged messages, so that one iovec carries them all.
+// are of untagged messages, so that one iovec carries them all. A message never
+// begins inside an entry that does not begin with one: Urgent looks for borders at
+// the beginnings of entries.
 func (q *Queue) addCopyLocked(p []byte, tag uint64, first *bool) {
 	if len(p) == 0 {
 		return
 	}
-	if q.hdr == nil || q.hdr.Cap()-q.hdrUsed < len(p) {
-		if q.hdr != nil {
-			q.hdr.Release()
-		}
-		q.hdr, q.hdrUsed = buffer.Get(max(headerChunk, len(p))), 0
-	}
-	from := q.hdrUsed
-	q.hdrUsed += copy(q.hdr.Bytes()[from:], p)
+	from := q.copyHeaderLocked(p)
 	if n := len(q.ents); tag == NoTag && n > q.head+q.inWrite {
-		if last := &q.ents[n-1]; last.tag == NoTag && last.seg == q.hdr && last.hend == from {
+		last := &q.ents[n-1]
+		if last.tag == NoTag && last.seg == q.hdr && last.hend == from && (last.first || !*first) && !last.urgent {
 			last.b = q.hdr.Bytes()[from-len(last.b) : q.hdrUsed : q.hdrUsed]
 			last.hend = q.hdrUsed
 			q.end += uint64(len(p))
@@ -175,6 +205,19 @@ func (q *Queue) addCopyLocked(p []byte, tag uint64, first *bool) {
 	q.hdr.Retain()
 	q.addLocked(entry{b: q.hdr.Bytes()[from:q.hdrUsed:q.hdrUsed], seg: q.hdr, tag: tag, hend: q.hdrUsed, first: *first})
 	*first = false
+}
+
+// copyHeaderLocked copies p into the header memory and tells where it begins.
+func (q *Queue) copyHeaderLocked(p []byte) (from int) {
+	if q.hdr == nil || q.hdr.Cap()-q.hdrUsed < len(p) {
+		if q.hdr != nil {
+			q.hdr.Release()
+		}
+		q.hdr, q.hdrUsed = buffer.Get(max(headerChunk, len(p))), 0
+	}
+	from = q.hdrUsed
+	q.hdrUsed += copy(q.hdr.Bytes()[from:], p)
+	return from
 }
 
 // Sent gives the position of the first byte that was not handed to the kernel.
@@ -335,9 +378,11 @@ func (q *Queue) gatherLocked() {
 		q.vec[n] = q.ents[i].b
 		n++
 	}
-	if n > 0 {
-		last := &q.ents[q.head+n-1]
-		q.offered.Store(last.start + uint64(len(last.b)))
+	for i := q.head + n - 1; i >= q.head; i-- {
+		if last := &q.ents[i]; !last.urgent {
+			q.offered.Store(last.start + uint64(len(last.b)))
+			break
+		}
 	}
 	q.niov, q.inWrite = n, n
 	q.wrote, q.werrno = 0, 0
@@ -345,20 +390,16 @@ func (q *Queue) gatherLocked() {
 
 // writev tries once to write the vector to fd.
 func (q *Queue) writev(fd uintptr) {
+	total := 0
 	for i, b := range q.vec[:q.niov] {
 		q.iov[i].Base = &b[0]
 		q.iov[i].SetLen(len(b))
+		total += len(b)
 	}
-	for {
-		n, _, errno := syscall.Syscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&q.iov[0])), uintptr(q.niov))
-		if errno == syscall.EINTR {
-			continue
-		}
-		q.werrno = errno
-		if errno == 0 {
-			q.wrote = int(n)
-		}
-		return
+	n, errno := vectorCall(syscall.SYS_WRITEV, fd, q.iov[:q.niov], total <= quietBytes)
+	q.werrno = errno
+	if errno == 0 {
+		q.wrote = n
 	}
 }
 
@@ -399,13 +440,19 @@ func (q *Queue) advanceLocked() {
 		e := &q.ents[q.head]
 		if n < len(e.b) {
 			e.b = e.b[n:]
-			e.start += uint64(n)
 			e.first = false
-			q.sent.Store(e.start)
+			if !e.urgent {
+				e.start += uint64(n)
+				q.sent.Store(e.start)
+			}
 			return
 		}
 		n -= len(e.b)
-		q.sent.Store(e.start + uint64(len(e.b)))
+		if e.urgent {
+			q.urgent.Add(-1)
+		} else {
+			q.sent.Store(e.start + uint64(len(e.b)))
+		}
 		if e.seg != nil {
 			e.seg.Release()
 		}
@@ -462,6 +509,7 @@ func (q *Queue) Close() {
 	}
 	q.ents, q.head = nil, 0
 	q.pending.Store(0)
+	q.urgent.Store(0)
 	clear(q.vec[:])
 	if q.hdr != nil {
 		q.hdr.Release()

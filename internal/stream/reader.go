@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"syscall"
-	"unsafe"
 
 	"pathgate/internal/buffer"
 )
@@ -44,9 +43,10 @@ type Reader struct {
 	want   int // bytes of target that the payload needs
 	left   int
 
-	iov   [2]syscall.Iovec
-	n     int
-	errno syscall.Errno
+	iov    [2]syscall.Iovec
+	n      int
+	errno  syscall.Errno
+	streak int // calls since the last that found nothing
 }
 
 // NewReader makes the receive side of conn, which stays the caller's.
@@ -107,22 +107,19 @@ func (r *Reader) readv(fd uintptr) bool {
 		iov = append(iov, iovec(r.target.Bytes()[r.have:r.want]))
 	}
 	iov = append(iov, iovec(r.seg.Bytes()[r.w:]))
-	for {
-		n, _, errno := syscall.Syscall(syscall.SYS_READV, fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
-		switch errno {
-		case 0:
-			r.n = int(n)
-			return true
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			r.idle()
-			return false
-		default:
-			r.errno = errno
-			return true
-		}
+	r.streak++
+	n, errno := vectorCall(syscall.SYS_READV, fd, iov, r.streak%quietCalls != 0)
+	switch errno {
+	case 0:
+		r.n = n
+	case syscall.EAGAIN:
+		r.streak = 0
+		r.idle()
+		return false
+	default:
+		r.errno = errno
 	}
+	return true
 }
 
 func iovec(b []byte) syscall.Iovec {
