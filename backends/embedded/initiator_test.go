@@ -67,12 +67,16 @@ func (p *path) awaitUp() {
 	case l := <-p.up:
 		p.s.SetGeometry(l.Generation, backends.Geometry{LogicalBlock: 512, Size: 8 << 20, FUA: true})
 	case <-time.After(patience):
-		why := ""
-		for len(p.down) > 0 {
-			why = (<-p.down).Err.Error()
-		}
-		p.t.Fatalf("no login: %s", why)
+		p.t.Fatalf("no login: %s", p.why())
 	}
+}
+
+// why gives the last loss.
+func (p *path) why() (text string) {
+	for len(p.down) > 0 {
+		text = (<-p.down).Err.Error()
+	}
+	return text
 }
 
 func (p *path) awaitDown() backends.Loss {
@@ -109,7 +113,7 @@ func (p *path) do(op backends.Op, off, n uint64, data []byte) (backends.Result, 
 func (p *path) write(off uint64, data []byte) {
 	p.t.Helper()
 	if res, _ := p.do(backends.Write, off, uint64(len(data)), data); !res.OK() {
-		p.t.Fatalf("write: %v", res.Err())
+		p.t.Fatalf("write: %v: %s", res.Err(), p.why())
 	}
 }
 
@@ -117,7 +121,7 @@ func (p *path) read(off, n uint64) []byte {
 	p.t.Helper()
 	res, got := p.do(backends.Read, off, n, nil)
 	if !res.OK() {
-		p.t.Fatalf("read: %v", res.Err())
+		p.t.Fatalf("read: %v: %s", res.Err(), p.why())
 	}
 	return got
 }
@@ -133,7 +137,7 @@ func (p *path) exec(in int, cdb ...byte) []byte {
 	b.Run()
 	<-done // the command has its timeout
 	if !c.Result.OK() {
-		p.t.Fatalf("command %x: %v", cdb, c.Result.Err())
+		p.t.Fatalf("command %x: %v: %s", cdb, c.Result.Err(), p.why())
 	}
 	got := bytes.Clone(c.In.Bytes())
 	c.In.Release()

@@ -256,8 +256,10 @@ func (x *exchange) finish(stage wire.Stage, resp wire.LoginResponse) (err error)
 	if x.out.params, err = x.neg.Finish(); err != nil {
 		return err
 	}
-	if p := &x.out.params; x.target != "" && (resp.TSIH == 0 || !p.DataPDUInOrder || !p.DataSequenceInOrder) {
-		return &wire.ProtocolError{Code: wire.CodeNegotiation, Detail: "no session handle, or data out of order"}
+	// The session handle is not judged: it serves to add connections, of which a
+	// session of ours has one, and gotgt gives 0.
+	if p := &x.out.params; x.target != "" && (!p.DataPDUInOrder || !p.DataSequenceInOrder) {
+		return &wire.ProtocolError{Code: wire.CodeNegotiation, Detail: "data out of order"}
 	}
 	x.out.cmdSN, x.out.numbers = x.cmdSN, resp.Numbers
 	return nil

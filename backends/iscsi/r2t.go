@@ -23,7 +23,7 @@ func (c *conn) r2t(b *backends.Batch) error {
 		return errNoTask("R2T", p.ITT)
 	case !t.write:
 		return lost(backends.LossProtocol, "R2T for a task that writes nothing, tag %#x", uint32(p.ITT))
-	case p.LUN != t.sess.field:
+	case p.LUN != t.sess.field && p.LUN != (wire.LUNField{}): // gotgt gives none
 		return lost(backends.LossProtocol, "R2T for another LUN than its task's, tag %#x", uint32(p.ITT))
 	case t.stuck:
 		// Aborted, or given up: it gets no more data.

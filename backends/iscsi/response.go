@@ -71,8 +71,10 @@ func short(status uint8) backends.Result {
 // RFC 7143 11.4.5 (Residual Count).
 func complete(t *task, residual wire.Residual) bool {
 	if t.kind == kindExec || t.req.Op == backends.BlockStatus || t.req.Op == backends.Unmap {
-		// An overflow tells that the answer was cut to what was asked for.
-		return !t.read || !residual.Underflow || uint64(t.got)+uint64(residual.Count) == uint64(t.edtl)
+		// An overflow tells that the answer was cut to what was asked for. gotgt
+		// counts the bytes that came, not those that did not.
+		return !t.read || !residual.Underflow || uint64(t.got)+uint64(residual.Count) == uint64(t.edtl) ||
+			t.kind == kindExec && t.got == residual.Count
 	}
 	if residual.Overflow || residual.Underflow && residual.Count != 0 {
 		return false
