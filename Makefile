@@ -4,9 +4,8 @@
 
 GO       ?= go
 FUZZTIME ?= 10s
-ROUNDS   ?= 20
 
-.PHONY: all build demo test test-long bench fuzz thrash lint fmt clean setup
+.PHONY: all build demo test test-long bench fuzz lint fmt clean setup
 
 all: build
 
@@ -33,10 +32,6 @@ bench: build setup
 # fuzz runs every fuzz target for FUZZTIME.
 fuzz:
 	scripts/fuzz $(FUZZTIME)
-
-# thrash runs ROUNDS rounds of seeded random faults under the stamp checker.
-thrash: build setup
-	scripts/thrash $(ROUNDS)
 
 lint:
 	scripts/ci lint
