@@ -626,3 +626,51 @@ func TestAllowed(t *testing.T) {
 		}
 	}
 }
+
+// TestB31WriteNotTaken: success for a write whose data the target cannot have is
+// no success, also with an underflow of nothing, and also when the data was
+// queued and taken out again by an abort.
+func TestB31WriteNotTaken(t *testing.T) {
+	t.Run("underflow of nothing", func(t *testing.T) {
+		hostile(t, writeBig, func(f *fake, c wire.SCSICommand) {
+			f.send(&wire.SCSIResponse{ITT: c.ITT, Numbers: f.status(), Residual: wire.Residual{Underflow: true}}, nil)
+		})
+	})
+	t.Run("data taken out", func(t *testing.T) {
+		const size = 768 << 10
+		aborted := make(chan struct{})
+		r := newRig(t, func(f *fake) {
+			c, data := f.command()
+			f.send(&wire.R2T{LUN: c.LUN, ITT: c.ITT, TTT: 1, Numbers: f.numbers(),
+				BufferOffset: uint32(len(data)), DesiredDataTransferLength: size - uint32(len(data))}, nil)
+			f.next()  // the first Data-Out; the others wait behind it
+			<-aborted // and are taken out
+			f.send(&wire.NOPIn{ITT: wire.NoTag, TTT: 1, Numbers: f.numbers()}, nil)
+			for { // what was begun, the answer to the ping, and the end
+				var h wire.BHS
+				if _, err := readPDU(f.sock, f.recvF, &h); err != nil {
+					return
+				}
+				if h.Opcode() == wire.OpNOPOut {
+					f.good(c.ITT)
+				}
+			}
+		}, func(_ *Config, s *wire.Settings, _ *rigOptions) { s.InitialR2T, s.MaxBurstLength = true, size })
+		r.waitUp()
+		q := writeReq(0, pattern(size, 1))
+		ch := r.submit(q)
+		c := r.n.(*nexus).conn.Load()
+		eventually(t, "a queue of data", func() bool { return c.queue.Pending() > size/4 })
+		if got := wait1(t, r.tmf(abort1(q)), "response"); got != backends.TMDataOwed {
+			t.Errorf("got %v", got)
+		}
+		close(aborted)
+		o := wait1(t, ch, "completion")
+		if o.res.Class != backends.Transport {
+			t.Errorf("got %+v", o.res)
+		}
+		if l := wait1(t, r.down, "loss"); l.Class != backends.LossProtocol {
+			t.Errorf("got loss %v: %v", l.Class, l.Err)
+		}
+	})
+}

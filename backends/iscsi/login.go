@@ -202,8 +202,13 @@ func (x *exchange) run() (redirect string, err error) {
 		ITT:          loginITT,
 		CmdSN:        x.cmdSN,
 	}
-	send := x.auth.Start()
-	send = append(x.neg.Offer(req.CurrentStage), send...)
+	if x.plain() {
+		req.CurrentStage = wire.OperationalNegotiation
+	}
+	send := x.neg.Offer(req.CurrentStage)
+	if req.CurrentStage == wire.SecurityNegotiation {
+		send = append(send, x.auth.Start()...)
+	}
 	for {
 		if req.CurrentStage == wire.SecurityNegotiation {
 			req.Transit, req.NextStage = x.auth.Ready(), wire.OperationalNegotiation
@@ -236,6 +241,13 @@ func (x *exchange) run() (redirect string, err error) {
 		req.CurrentStage = resp.NextStage
 		send = append(send, x.neg.Offer(req.CurrentStage)...)
 	}
+}
+
+// plain tells whether the login begins with the operational negotiation: a
+// discovery session without credentials does. RFC 7143 6.3 (Login Phase) leaves
+// the choice to the initiator, and gotgt reads the session type there only.
+func (x *exchange) plain() bool {
+	return x.target == "" && (x.cfg.CHAP == nil || x.cfg.CHAP("") == nil)
 }
 
 // take gives the answers to one message of the target.

@@ -47,7 +47,8 @@ func (c *conn) statusLocked(b *backends.Batch, t *task, status uint8, residual w
 		c.settleLocked(b, t, res, sense)
 		return nil
 	}
-	if t.write && (t.queued < t.edtl || t.end > c.queue.Offered()) && !residual.Underflow {
+	unsent := t.owed || t.queued < t.edtl || t.end > c.queue.Offered()
+	if t.write && unsent && (!residual.Underflow || residual.Count == 0) {
 		c.settleLocked(b, t, short(status), sense)
 		return lost(backends.LossProtocol, "success for a write whose data was not sent, tag %#x", t.itt)
 	}
