@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			sock := filepath.Join(env.WorkDir, "c.sock")
 			env.Setenv("PATHGATE_CONTROL", "unix:"+sock)
 			env.Setenv("SOCK", sock)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each command would end a second late
 			f := &fakeGateway{path: sock}
 			env.Values[gatewayKey{}] = f
 			env.Defer(f.stop)
