@@ -70,6 +70,9 @@ type fakeLUN struct {
 	swallow func(r *backends.Request) bool                    // runs never, no answer
 	running map[*fakeCmd]bool
 	attn    map[string]backends.Sense // by initiator port
+	keys    []uint64                  // registrations: one more with each login, as tgtd does
+	held    bool                      // somebody has a reservation
+	noPR    bool
 	syncs   int
 	writes  int
 	waiting []func()
@@ -618,6 +621,11 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 			return
 		}
 	}
+	if op := cdb.Opcode(); l != nil && (op == scsi.OpPersistentReserveIn || op == scsi.OpPersistentReserveOut) {
+		data, res := l.reserve(&cdb, c.Out.Bytes())
+		end(res, data[:min(len(data), c.MaxIn)])
+		return
+	}
 	data, res := p.srv.inquire(l, &cdb)
 	end(res, data[:min(len(data), c.MaxIn)])
 }
@@ -656,6 +664,38 @@ func (s *fakeServer) inquire(l *fakeLUN, cdb *scsi.CDB) ([]byte, backends.Result
 	default:
 		return nil, sense(5, 0x20, 0)
 	}
+}
+
+// reserve is PERSISTENT RESERVE, as far as registrations go.
+func (l *fakeLUN) reserve(cdb *scsi.CDB, list []byte) ([]byte, backends.Result) {
+	raw := (*[16]byte)(cdb)
+	if l.noPR {
+		return nil, sense(5, 0x20, 0)
+	}
+	if cdb.Opcode() == scsi.OpPersistentReserveIn {
+		in, _ := scsi.DecodePersistentReserveIn(raw)
+		if in.Action == scsi.ReadKeys {
+			return scsi.RegisteredKeys{Keys: l.keys}.Append(nil), backends.Done()
+		}
+		return scsi.Reservation{Held: l.held, Key: 7, Type: scsi.WriteExclusive}.Append(nil), backends.Done()
+	}
+	out, _ := scsi.DecodePersistentReserveOut(raw)
+	p, err := scsi.DecodeReserveParameters(list)
+	if err != nil {
+		return nil, sense(5, 0x1a, 0)
+	}
+	remove := func(k uint64) { l.keys = slices.DeleteFunc(l.keys, func(have uint64) bool { return have == k }) }
+	switch out.Action {
+	case scsi.RegisterAndIgnore:
+		l.keys = append(l.keys, p.ActionKey)
+	case scsi.Register:
+		remove(p.Key)
+	case scsi.Preempt:
+		remove(p.ActionKey)
+	default:
+		return nil, sense(5, 0x24, 0)
+	}
+	return nil, backends.Done()
 }
 
 func (l *fakeLUN) vpd(q scsi.Inquiry) ([]byte, backends.Result) {

@@ -4,6 +4,7 @@ package multipath
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ type fencing struct {
 	rounds  int
 	notTill time.Time
 	until   time.Time // of the login under way
+	foreign []string  // portals of routes that lead to another target
 }
 
 const maxFenceRounds = 3 // doublings of FenceRetry
@@ -94,6 +96,9 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 		for lun, n := range luns {
 			if err := pt.fenceLUN(ctx, d, lun, s.gen, n); err != nil {
 				failed = true
+				if errors.Is(err, errForeign) {
+					pt.fence.foreign = append(pt.fence.foreign, pt.loginRoute().Portal)
+				}
 				pt.m.event(Event{
 					Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
 					Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
@@ -109,6 +114,12 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 		pt.nexus.Relogin(backends.Route{})
 	}
 	return pt.m.cfg.Timers.FenceRetry
+}
+
+func (pt *port) loginRoute() backends.Route {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	return pt.login.Route
 }
 
 func (pt *port) loginTag() uint16 {
@@ -131,6 +142,11 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 			pt.refuse(p, fmt.Sprintf("identity %s instead of %s", f.identity.ID, d.identity.ID))
 		}
 		return fmt.Errorf("the LUN has the identity %s: no reset of it can fence anything", f.identity.ID)
+	}
+	if !pt.state().own {
+		if err := pt.sameUnit(ctx, q, d, lun, gen); err != nil {
+			return err
+		}
 	}
 	same := func(p *Path) bool { return p.port.target == pt.target }
 	d.hold(ctx, same, d.drainLimit())
@@ -317,7 +333,7 @@ func (m *Manager) routesFor(pt *port, s snapshot) []backends.Route {
 			continue
 		}
 		os := o.state()
-		if !os.up || !os.own || os.tag != s.tag {
+		if !os.up || !os.own || os.tag != s.tag || !m.mayFence(pt, o) {
 			continue
 		}
 		w := way{r: backends.Route{Connector: o.connector, Portal: o.portal}}
@@ -328,6 +344,9 @@ func (m *Manager) routesFor(pt *port, s snapshot) []backends.Route {
 		if o.portal == pt.portal {
 			w.r.Portal = ""
 			w.shared++
+		}
+		if slices.Contains(pt.fence.foreign, w.r.Portal) {
+			continue
 		}
 		ways = append(ways, w)
 	}

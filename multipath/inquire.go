@@ -23,6 +23,7 @@ var errLost = errors.New("session lost")
 type prober struct {
 	sess    backends.Session
 	timeout time.Duration
+	out     []byte // parameter list of the commands; most have none
 }
 
 const (
@@ -35,13 +36,14 @@ const (
 func (q prober) exec(ctx context.Context, cdb [16]byte, maxIn int) ([]byte, error) {
 	attentions, busy := 0, 0
 	for {
-		c := &backends.Command{CDB: cdb, MaxIn: maxIn, Timeout: q.timeout}
+		c := &backends.Command{CDB: cdb, Out: vec(q.out), MaxIn: maxIn, Timeout: q.timeout}
 		done := make(chan struct{})
 		c.Done = func(*backends.Batch, *backends.Command) { close(done) }
 		var b backends.Batch
 		q.sess.Exec(&b, c)
 		b.Run()
 		<-done // the session ends it at the latest by its timeout
+		c.Out.Release()
 		res := c.Result
 		if res.OK() {
 			data := append([]byte(nil), c.In.Bytes()...)

@@ -18,10 +18,11 @@ import (
 // methods are safe for concurrent use, and none but Run, Close and Rescan waits
 // for the network.
 type Manager struct {
-	cfg      Config
-	keeper   keeper
-	disabled map[string]bool          // from the store; only read
-	earlier  map[string][]GhostRecord // by device: what an earlier run left; guarded by adopting
+	cfg       Config
+	keeper    keeper
+	tokenSalt string                   // see token.go; only read once Run has begun
+	disabled  map[string]bool          // from the store; only read
+	earlier   map[string][]GhostRecord // by device: what an earlier run left; guarded by adopting
 
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed at the end of Run
@@ -110,6 +111,9 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // load reads what earlier runs left.
 func (m *Manager) load() error {
+	if _, err := m.salt(); err != nil {
+		return err
+	}
 	var err error
 	if m.disabled, err = m.cfg.Store.DisabledPaths(); err != nil {
 		return fmt.Errorf("disabled paths: %w", err)
@@ -142,6 +146,7 @@ func (m *Manager) shutdown(endWork func()) error {
 	fails := make([]error, len(ports))
 	for i, pt := range ports {
 		wg.Go(func() {
+			pt.unmark(ctx)
 			if err := pt.nexus.Close(ctx); err != nil {
 				fails[i] = fmt.Errorf("log out of %s at %s: %w", pt.target, pt.portal, err)
 			}

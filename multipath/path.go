@@ -19,26 +19,30 @@ type Path struct {
 	slot int
 
 	// Guarded by dev.mu.
-	health   Health
-	access   Access
-	reason   string
-	changed  time.Time // last change of health
-	stableAt time.Time // marginal: when it is up again, if nothing happens
-	live     bool      // the session is logged in
-	gen      uint64    // of the last login
-	proving  bool      // identity has to be proved again; not used meanwhile
-	held     bool      // no new requests: the LUN is being reset
-	facts    facts
-	strange  bool   // it contradicts the other paths
-	sized    bool   // its target has announced another capacity
-	noLUN    bool   // quarantined since there is no logical unit
-	fenced   uint64 // attempts of earlier generations cannot run any more
-	opened   bool   // the store has a record of it in use
-	openGen  uint64 // generation in that record
-	openAt   time.Time
-	swallow  uint8 // unit attentions of our own resets that are still to come
-	streak   uint8 // failures in a row
-	fails    uint8 // times down since it was last stable for long
+	health    Health
+	access    Access
+	reason    string
+	changed   time.Time // last change of health
+	stableAt  time.Time // marginal: when it is up again, if nothing happens
+	live      bool      // the session is logged in
+	gen       uint64    // of the last login
+	proving   bool      // identity has to be proved again; not used meanwhile
+	held      bool      // no new requests: the LUN is being reset
+	facts     facts
+	strange   bool     // it contradicts the other paths
+	sized     bool     // its target has announced another capacity
+	noLUN     bool     // quarantined since there is no logical unit
+	markedGen uint64   // login in which the last token was left, or tried to be
+	token     uint64   // of that login, 0: none could be left
+	tokens    []uint64 // those that the LUN may still have of us
+	known     []uint64 // the keys that the LUN had then
+	fenced    uint64   // attempts of earlier generations cannot run any more
+	opened    bool     // the store has a record of it in use
+	openGen   uint64   // generation in that record
+	openAt    time.Time
+	swallow   uint8 // unit attentions of our own resets that are still to come
+	streak    uint8 // failures in a row
+	fails     uint8 // times down since it was last stable for long
 
 	first, last *attempt // in flight, in the order of sending
 	inflight    int

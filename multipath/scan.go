@@ -149,6 +149,9 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) error {
 	if err := pt.open(p, gen); err != nil {
 		return err
 	}
+	if err := pt.mark(ctx, q, p, gen); err != nil {
+		return err
+	}
 	p.sess.SetGeometry(gen, f.geometry(p.dev.Info().Size))
 	pt.reinstated(p, gen, f)
 	return nil
