@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net"
@@ -208,7 +209,11 @@ func (s *adminView) SetPathEnabled(name string, enabled bool) error {
 	if s.paths == nil {
 		return fmt.Errorf("path %s: %w", name, control.ErrNotFound)
 	}
-	return s.paths.SetPathEnabled(name, enabled)
+	err := s.paths.SetPathEnabled(name, enabled)
+	if errors.Is(err, multipath.ErrNotFound) {
+		return fmt.Errorf("path %s: %w", name, control.ErrNotFound)
+	}
+	return err
 }
 
 // Events gives the events from number from on.

@@ -137,8 +137,14 @@ func (q *loginRequest) auth() (*wire.InitiatorAuth, error) {
 	if q.cfg.CHAP != nil {
 		if c := q.cfg.CHAP(q.target); c != nil {
 			s.CHAP = wire.Credentials{Name: c.User, Secret: c.Secret}
-			s.Mutual = wire.Credentials{Name: c.MutualUser, Secret: c.MutualSecret}
 			s.Algorithms = c.Algorithms
+			// Targets authenticate discovery apart from their sessions, if at all (tgtd
+			// and LIO do not, unless told to). Names that a false target makes up are of
+			// no use to it: the session proves both sides.
+			s.AllowNone = q.target == ""
+			if !s.AllowNone {
+				s.Mutual = wire.Credentials{Name: c.MutualUser, Secret: c.MutualSecret}
+			}
 		}
 	}
 	a, err := wire.NewInitiatorAuth(s)
@@ -152,7 +158,11 @@ func (q *loginRequest) settings() wire.Settings {
 	if q.target == "" {
 		s.SessionType = wire.DiscoverySession
 	}
-	s.HeaderDigest, s.DataDigest = q.cfg.HeaderDigest.offer(), q.cfg.DataDigest.offer()
+	header, data := q.cfg.HeaderDigest, q.cfg.DataDigest
+	if q.target == "" { // no data of ours, and tgtd has no digests here
+		header, data = min(header, DigestPrefer), min(data, DigestPrefer)
+	}
+	s.HeaderDigest, s.DataDigest = header.offer(), data.offer()
 	s.InitialR2T = false
 	s.MaxRecvDataSegmentLength = recvSegment
 	s.FirstBurstLength = firstBurst

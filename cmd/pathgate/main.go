@@ -43,7 +43,9 @@ at the default of this user. See also: pathgate help exit-codes`,
 	var to target
 	root.PersistentFlags().StringVar(&to.flag, "control", "", "control socket of the gateway, `unix:/path`")
 	asGroup(root,
-		newServeCmd(),
+		newServeCmd(&to),
+		newDemoCmd(),
+		newEmbeddedCmd(),
 		newConfigCmd(),
 		newPathCmd(&to),
 		newDeviceCmd(&to),

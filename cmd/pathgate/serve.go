@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,8 +18,9 @@ import (
 	"pathgate/gateway/control"
 )
 
-// newServeCmd makes "pathgate serve".
-func newServeCmd() *cobra.Command {
+// newServeCmd makes "pathgate serve". to.flag, when given, goes before the
+// control socket of the configuration.
+func newServeCmd(to *target) *cobra.Command {
 	var file string
 	var verbose bool
 	cmd := &cobra.Command{
@@ -32,6 +35,13 @@ logs out of its targets and ends with status 0. A second signal ends it at once.
 			cfg, err := loadConfig(cmd, file)
 			if err != nil {
 				return err
+			}
+			if to.flag != "" {
+				path, ok := strings.CutPrefix(to.flag, "unix:")
+				if !ok || !filepath.IsAbs(path) {
+					return configError{fmt.Errorf("--control %q: want unix:/path", to.flag)}
+				}
+				cfg.Control = gateway.ListenAddr{Network: "unix", Address: path}
 			}
 			level := slog.LevelInfo
 			if verbose {
