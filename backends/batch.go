@@ -2,6 +2,10 @@
 
 package backends
 
+// batchTurn is how many completions Run delivers before it flushes: endless work
+// must not keep a queue waiting, and what has been delivered is forgotten.
+const batchTurn = 256
+
 // Flusher is a send queue that was appended to: Flush hands its content to the
 // kernel without waiting. Flushers are compared by identity.
 type Flusher interface{ Flush() }
@@ -48,7 +52,8 @@ func (b *Batch) Touch(f Flusher) {
 }
 
 // Run delivers the completions and deferred work in order, those too that come
-// up meanwhile, and then flushes every touched queue, until nothing is left.
+// up meanwhile, and flushes every touched queue, now and then and at the end,
+// until nothing is left.
 // No lock may be held. A Run inside Run does nothing: the outer one goes on.
 func (b *Batch) Run() {
 	if b.running {
@@ -56,7 +61,7 @@ func (b *Batch) Run() {
 	}
 	b.running = true
 	for b.next < len(b.work) || len(b.flush) > 0 {
-		for b.next < len(b.work) {
+		for n := 0; n < batchTurn && b.next < len(b.work); n++ {
 			d := b.work[b.next]
 			b.work[b.next] = deferred{}
 			b.next++
@@ -66,7 +71,11 @@ func (b *Batch) Run() {
 				d.runner.RunBatch(b)
 			}
 		}
-		b.work, b.next = b.work[:0], 0
+		if left := len(b.work) - b.next; left <= b.next {
+			copy(b.work, b.work[b.next:])
+			clear(b.work[left:])
+			b.work, b.next = b.work[:left], 0
+		}
 		for i := 0; i < len(b.flush); i++ {
 			b.flush[i].Flush()
 			b.flush[i] = nil

@@ -32,6 +32,8 @@ func (p *Pool) Free() (commands int, bytes int64) {
 	return int(p.commands.Load()), p.bytes.Load()
 }
 
+func (p *Pool) has(n int64) bool { return p.commands.Load() > 0 && p.bytes.Load() >= n }
+
 func (p *Pool) take(n int64) bool {
 	if p.commands.Add(-1) >= 0 {
 		if p.bytes.Add(-n) >= 0 {
@@ -56,17 +58,12 @@ func (p *Pool) give(n int64) {
 	}
 }
 
-// wake lets the connection that has waited longest try again.
+// wake has the connection that has waited longest try again. It keeps its turn
+// until it has got its credit, or leaves.
 func (p *Pool) wake() {
 	p.mu.Lock()
 	if len(p.waiters) > 0 {
-		g := p.waiters[0]
-		p.waiters = append(p.waiters[:0], p.waiters[1:]...)
-		p.waiting.Store(int32(len(p.waiters)))
-		select {
-		case g.ready <- struct{}{}:
-		default:
-		}
+		p.waiters[0].signal()
 	}
 	p.mu.Unlock()
 }
@@ -84,15 +81,20 @@ func (p *Pool) enlist(g *Grant) {
 	p.mu.Unlock()
 }
 
+// leave gives up g's turn. It may have been woken for room that it did not use,
+// or not all of it: so the next one tries.
 func (p *Pool) leave(g *Grant) {
 	p.mu.Lock()
 	for i, w := range p.waiters {
 		if w == g {
 			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			p.waiting.Store(int32(len(p.waiters)))
+			if i == 0 && len(p.waiters) > 0 {
+				p.waiters[0].signal()
+			}
 			break
 		}
 	}
-	p.waiting.Store(int32(len(p.waiters)))
 	p.mu.Unlock()
 }
 
@@ -131,6 +133,11 @@ func (g *Grant) Take(n int64) bool {
 	if g.held.Load() >= g.maxCmds {
 		return false
 	}
+	for _, p := range g.pools {
+		if !p.has(n) { // so that nothing is given back, which would wake waiters
+			return false
+		}
+	}
 	for i, p := range g.pools {
 		if !p.take(n) {
 			for _, q := range g.pools[:i] {
@@ -142,6 +149,14 @@ func (g *Grant) Take(n int64) bool {
 	g.held.Add(1)
 	g.heldB.Add(n)
 	return true
+}
+
+// signal ends a Wait, or the next one, so that it tries again.
+func (g *Grant) signal() {
+	select {
+	case g.ready <- struct{}{}:
+	default:
+	}
 }
 
 // Wait takes the credit as Take does, waiting for it; false when stop is closed
@@ -156,8 +171,13 @@ func (g *Grant) Wait(n int64, stop <-chan struct{}) bool {
 	}()
 	for {
 		g.waits.Store(true)
+		full := g.held.Load() >= g.maxCmds // it waits for its own, in nobody's way
 		for _, p := range g.pools {
-			p.enlist(g)
+			if full {
+				p.leave(g)
+			} else {
+				p.enlist(g)
+			}
 		}
 		if g.Take(n) {
 			return true
@@ -178,10 +198,7 @@ func (g *Grant) Give(n int64) {
 		p.give(n)
 	}
 	if g.waits.Load() {
-		select {
-		case g.ready <- struct{}{}:
-		default:
-		}
+		g.signal()
 	}
 }
 
