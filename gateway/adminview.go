@@ -221,7 +221,7 @@ func (s *adminView) Events(ctx context.Context, from uint64) iter.Seq[control.Ev
 	return func(yield func(control.Event) bool) {
 		for e := range s.bus.Subscribe(ctx, from) {
 			out := control.Event{
-				Seq: e.Seq, Time: e.Time, Kind: e.Kind.String(), Severity: e.Severity.String(),
+				Seq: e.Seq, Time: e.Time.UTC(), Kind: e.Kind.String(), Severity: e.Severity.String(),
 				VM: e.VM, Disk: e.Disk, Device: e.Device, Path: e.Path, Session: e.Session, Message: e.Message,
 			}
 			for _, a := range e.Attrs {

@@ -4,7 +4,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,33 +66,6 @@ func TestKindAndSeverityNames(t *testing.T) {
 	}
 	if got := fmt.Sprint(Kind(0), Kind(200), Severity(9), Reason(0)); got != "kind(0) kind(200) severity(9) reason(0)" {
 		t.Error(got)
-	}
-}
-
-func TestEventJSON(t *testing.T) {
-	e := Event{
-		Seq: 7, Time: time.Date(2026, 11, 22, 11, 0, 0, 1e6, time.FixedZone("CET", 3600)), Kind: KindPathDown, Severity: SeverityWarning,
-		Device: "naa.1", Path: "vmhba0:0:1", Message: `reset "by" peer`,
-	}
-	e = e.With("zulu", 1).With("alpha", "a\nb")
-	const want = `{"seq":7,"time":"2026-11-22T10:00:00.001Z","kind":"path-down","severity":"warning","device":"naa.1","path":"vmhba0:0:1",` +
-		`"message":"reset \"by\" peer","attrs":{"zulu":"1","alpha":"a\nb"}}`
-	b := must[[]byte](t)(json.Marshal(e))
-	if string(b) != want {
-		t.Errorf("got  %s\nwant %s", b, want)
-	}
-	var back Event
-	if err := json.Unmarshal(b, &back); err != nil {
-		t.Fatal(err)
-	}
-	e.Time = e.Time.UTC()
-	if diff := cmp.Diff(e, back); diff != "" {
-		t.Error(diff)
-	}
-	for _, bad := range []string{`{"kind":"x"}`, `{"attrs":[]}`, `{"attrs":{"a":1}}`, `{"attrs":{"a":{}}}`, `{"severity":"x"}`} {
-		if json.Unmarshal([]byte(bad), &back) == nil {
-			t.Errorf("%s was taken", bad)
-		}
 	}
 }
 
