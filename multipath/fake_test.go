@@ -72,6 +72,7 @@ type fakeLUN struct {
 	attn    map[string]backends.Sense // by initiator port
 	keys    []uint64                  // registrations: one more with each login, as tgtd does
 	held    bool                      // somebody has a reservation
+	sizing  func()                    // called before READ CAPACITY is answered
 	noPR    bool
 	syncs   int
 	writes  int
@@ -613,6 +614,9 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 	}
 	l := p.srv.luns[s.lun]
 	cdb := scsi.CDB(c.CDB)
+	if l != nil && l.sizing != nil && cdb.Opcode() == scsi.OpServiceActionIn16 {
+		l.sizing()
+	}
 	if l != nil && cdb.Opcode() != scsi.OpInquiry && cdb.Opcode() != scsi.OpReportLUNs {
 		if a, ok := l.attn[n.port()]; ok {
 			delete(l.attn, n.port())

@@ -248,6 +248,11 @@ func (d *Device) unhold(which func(*Path) bool) {
 	b.Run()
 }
 
+// swallowFor is how long a unit attention of our own reset may be on its way: it
+// comes with the next command. A later one is taken for somebody else's reset, and
+// nothing goes to the path before its proof.
+const swallowFor = 5 * time.Second
+
 // resetDone expects the side effects of our own reset on the healthy paths to
 // the same target: a unit attention each, and tasks that end with 40h or never.
 func (d *Device) resetDone(pt *port, r backends.TMResponse) {
@@ -260,7 +265,7 @@ func (d *Device) resetDone(pt *port, r backends.TMResponse) {
 			continue
 		}
 		if r == backends.TMComplete && p.port != pt {
-			p.swallow = 1
+			p.swallow = now.Add(swallowFor)
 		}
 		p.sweepAt, p.sweepOf = now.Add(sweepDelay), now
 		d.dueLocked(out, p.sweepAt)

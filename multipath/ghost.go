@@ -36,7 +36,7 @@ func (d *Device) ghostLocked(b *backends.Batch, out *outbox, a *attempt, now tim
 		return
 	}
 	g := &ghost{d: d, c: a.c, path: p.name, port: p.port, lun: p.lun, gen: gen, at: now, rec: GhostRecord{
-		Device: d.identity.ID, Path: p.name, Offset: a.c.off, Length: a.c.end - a.c.off,
+		Device: d.key, Path: p.name, Offset: a.c.off, Length: a.c.end - a.c.off,
 		Run: d.m.cfg.Run, Generation: gen, ITT: a.req.Attempt.ITT, CmdSN: a.req.Attempt.CmdSN, Time: now,
 	}}
 	first := !slices.ContainsFunc(d.ghosts, func(o *ghost) bool { return o.path == g.path })

@@ -34,7 +34,7 @@ type orderTable struct {
 	first, last *change
 	n           int
 	wide        int
-	filter      [buckets]uint16
+	filter      [buckets]uint32
 	free        *change
 }
 
@@ -59,14 +59,14 @@ func (o *orderTable) clear(off, end uint64) bool {
 	return true
 }
 
-func (o *orderTable) count(c *change, d uint16) {
+func (o *orderTable) count(c *change, d int) {
 	from, to := c.off>>granuleBits, (c.end-1)>>granuleBits
 	if to-from >= wideSpan {
-		o.wide += int(int16(d))
+		o.wide += d
 		return
 	}
 	for g := from; g <= to; g++ {
-		o.filter[bucketOf(g)] += d
+		o.filter[bucketOf(g)] += uint32(d)
 	}
 }
 
@@ -139,7 +139,7 @@ func (o *orderTable) drop(c *change, freed func(*change)) {
 		o.last = c.prev
 	}
 	o.n--
-	o.count(c, ^uint16(0))
+	o.count(c, -1)
 	for e := c.next; e != nil && c.waiters > 0; e = e.next {
 		if !e.overlaps(c.off, c.end) {
 			continue

@@ -81,7 +81,7 @@ func TestOrderOracle(t *testing.T) {
 		o.drop(list[0].c, func(*change) {})
 		list = list[1:]
 	}
-	if o.first != nil || o.last != nil || o.wide != 0 || o.filter != [buckets]uint16{} {
+	if o.first != nil || o.last != nil || o.wide != 0 || o.filter != [buckets]uint32{} {
 		t.Error("the empty table is not empty")
 	}
 }

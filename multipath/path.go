@@ -40,7 +40,7 @@ type Path struct {
 	opened    bool     // the store has a record of it in use
 	openGen   uint64   // generation in that record
 	openAt    time.Time
-	swallow   uint8 // unit attentions of our own resets that are still to come
+	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
 	streak    uint8 // failures in a row
 	fails     uint8 // times down since it was last stable for long
 

@@ -81,7 +81,7 @@ func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 		for _, p := range pt.paths {
 			d, out := p.dev, newOutbox()
 			d.mu.Lock()
-			p.live, p.gen = true, l.Generation
+			p.live, p.gen, p.swallow = true, l.Generation, time.Time{}
 			p.proving = true // whatever its health: nothing goes there before
 			d.pathsChangedLocked(b, out, now)
 			d.mu.Unlock()
@@ -208,8 +208,8 @@ func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backe
 	if p != nil {
 		d, out := p.dev, newOutbox()
 		d.mu.Lock()
-		if why == attnReset && p.swallow > 0 {
-			p.swallow-- // of our own reset: checked too, but nothing waits for it
+		if why == attnReset && now.Before(p.swallow) {
+			p.swallow = time.Time{} // of our own reset: checked too, but nothing waits for it
 			swallowed = true
 		} else if p.health.Carries() && !p.proving {
 			p.proving = true

@@ -114,10 +114,7 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) error {
 		return nil
 	}
 	q := pt.prober(lun)
-	f, err := q.identify(ctx)
-	if err == nil {
-		err = q.measure(ctx, &f)
-	}
+	f, err := pt.ask(ctx, q, lun)
 	if errors.Is(err, errLost) || ctx.Err() != nil {
 		return errLost
 	}
@@ -155,6 +152,25 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) error {
 	p.sess.SetGeometry(gen, f.geometry(p.dev.Info().Size))
 	pt.reinstated(p, gen, f)
 	return nil
+}
+
+// ask reads who and how large lun is. INQUIRY is answered without telling of a unit
+// attention, which then comes with a later command: what was read before it may be
+// out of date (H5).
+func (pt *port) ask(ctx context.Context, q prober, lun uint16) (f facts, err error) {
+	for range probeAttentions {
+		if f, err = q.identify(ctx); err == nil {
+			err = q.measure(ctx, &f)
+		}
+		pt.mu.Lock()
+		again := pt.attn[lun]
+		delete(pt.attn, lun)
+		pt.mu.Unlock()
+		if err != nil || !again {
+			return f, err
+		}
+	}
+	return f, errors.New("unit attentions without end")
 }
 
 // open records that p is in use, before it is: see GhostRecord.
@@ -221,7 +237,8 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts) {
 	pt.mu.Lock()
 	d.mu.Lock()
 	if pt.up && pt.login.Generation == gen && p.gen == gen {
-		p.facts, p.proving, p.noLUN, p.live = f, false, false, true
+		// One that came since then asks for another proof first.
+		p.facts, p.proving, p.noLUN, p.live = f, pt.attn[p.lun], false, true
 		out.change |= d.informLocked()
 		if !d.healthLocked(&b, out, p, EventProved, "", now) {
 			d.pathsChangedLocked(&b, out, now)
