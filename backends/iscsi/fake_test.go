@@ -459,18 +459,6 @@ func wait1[T any](t testing.TB, ch <-chan T, what string) T {
 	}
 }
 
-// eventually waits until a condition holds.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s", what)
-		}
-	}
-}
-
 // outcome is how one request ended.
 type outcome struct {
 	r   *backends.Request

@@ -302,13 +302,15 @@ func TestB32R2T(t *testing.T) {
 	})
 	t.Run("more than MaxOutstandingR2T", func(t *testing.T) {
 		hostile(t, func() *backends.Request { return writeReq(0, pattern(1<<20, 3)) }, func(f *fake, c wire.SCSICommand) {
-			// Both in one write, before any answer can have left.
+			// Both in one write, before all of the first answer can have left: it is
+			// more than one write of the queue takes.
 			var out []byte
+			const r2tBytes = 256 << 10
 			for i := range uint32(2) {
 				var h wire.BHS
 				wire.R2T{
 					LUN: c.LUN, ITT: c.ITT, TTT: wire.TargetTransferTag(i), Numbers: f.numbers(), R2TSN: wire.SerialOf(i),
-					BufferOffset: 4096 + i*65536, DesiredDataTransferLength: 65536,
+					BufferOffset: 4096 + i*r2tBytes, DesiredDataTransferLength: r2tBytes,
 				}.Encode(&h)
 				out = append(out, h[:]...)
 			}
@@ -638,13 +640,14 @@ func TestB31WriteNotTaken(t *testing.T) {
 	})
 	t.Run("data taken out", func(t *testing.T) {
 		const size = 768 << 10
-		aborted := make(chan struct{})
+		begun, aborted := make(chan struct{}), make(chan struct{})
 		r := newRig(t, func(f *fake) {
 			c, data := f.command()
 			f.send(&wire.R2T{LUN: c.LUN, ITT: c.ITT, TTT: 1, Numbers: f.numbers(),
 				BufferOffset: uint32(len(data)), DesiredDataTransferLength: size - uint32(len(data))}, nil)
-			f.next()  // the first Data-Out; the others wait behind it
-			<-aborted // and are taken out
+			f.next() // the first Data-Out; the others wait behind it
+			close(begun)
+			<-aborted // and they are taken out
 			f.send(&wire.NOPIn{ITT: wire.NoTag, TTT: 1, Numbers: f.numbers()}, nil)
 			for { // what was begun, the answer to the ping, and the end
 				var h wire.BHS
@@ -659,8 +662,7 @@ func TestB31WriteNotTaken(t *testing.T) {
 		r.waitUp()
 		q := writeReq(0, pattern(size, 1))
 		ch := r.submit(q)
-		c := r.n.(*nexus).conn.Load()
-		eventually(t, "a queue of data", func() bool { return c.queue.Pending() > size/4 })
+		wait1(t, begun, "data")
 		if got := wait1(t, r.tmf(abort1(q)), "response"); got != backends.TMDataOwed {
 			t.Errorf("got %v", got)
 		}

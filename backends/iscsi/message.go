@@ -72,6 +72,7 @@ func (c *conn) asyncSense(b *backends.Batch, field wire.LUNField, raw []byte) {
 type leaving struct {
 	at    time.Time // when to log out by ourselves; zero: not asked to
 	sent  bool
+	due   time.Time          // when the answer to the logout has to be there
 	class backends.LossClass // of the session's end
 }
 
@@ -87,8 +88,9 @@ func (c *conn) askedToLeaveLocked(b *backends.Batch, kind backends.AsyncKind, wi
 	}
 }
 
-// sendLogoutLocked asks the target to end the session; its answer ends it with
-// the class. RFC 7143 11.14 (Logout Request).
+// sendLogoutLocked asks the target to end the session; its answer, or none within
+// FenceLogin, ends it with the class. No new request is sent after it, so that
+// nothing is in doubt that was submitted later. RFC 7143 11.14 (Logout Request).
 func (c *conn) sendLogoutLocked(b *backends.Batch, class backends.LossClass) {
 	if c.leave.sent {
 		c.leave.class = class
@@ -100,6 +102,8 @@ func (c *conn) sendLogoutLocked(b *backends.Batch, class backends.LossClass) {
 	}
 	t.kind = kindLogout
 	c.leave.sent, c.leave.class = true, class
+	c.leave.due = c.deadline(c.n.cfg.Timeouts.FenceLogin)
+	c.room.Store(0)
 	wire.LogoutRequest{
 		Immediate: true,
 		Reason:    wire.LogoutCloseSession,
@@ -109,6 +113,7 @@ func (c *conn) sendLogoutLocked(b *backends.Batch, class backends.LossClass) {
 	}.Encode(c.header())
 	c.appendLocked(nil, 0, 0, stream.NoTag)
 	b.Touch(c.queue)
+	c.wakeWatch()
 }
 
 // logoutResponse ends the session in order. RFC 7143 11.15 (Logout Response).

@@ -121,6 +121,9 @@ func (c *conn) acknowledgeLocked(b *backends.Batch, n wire.Numbers, status bool)
 		return
 	}
 	c.win.update(n)
+	if c.leave.sent {
+		return
+	}
 	c.pumpLocked(b)
 	c.room.Store(int32(c.win.room()))
 }

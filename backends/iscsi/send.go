@@ -85,7 +85,7 @@ func digestOf(v buffer.Vec) wire.CRC32C {
 
 // issueLocked sends w if there is room for it. False: there is none.
 func (c *conn) issueLocked(s *session, w waiter) bool {
-	if c.win.room() == 0 {
+	if c.win.room() == 0 || c.leave.sent {
 		return false
 	}
 	t := c.tasks.get()

@@ -29,7 +29,7 @@ func (s *session) TMF(b *backends.Batch, f *backends.TaskManagement) {
 	c.mu.Lock()
 	var err error
 	switch {
-	case c.state != connLive:
+	case c.state != connLive || c.leave.sent:
 		endTMF(b, f, backends.TMLost)
 	case f.Function == backends.AbortTask:
 		err = c.abortLocked(b, s, f)

@@ -70,16 +70,38 @@ func (c *conn) tick(b *backends.Batch, now time.Time, stalled bool) (next time.T
 		}
 	}
 	c.expireWaitingLocked(b, now, stalled, earliest)
-	if !c.leave.at.IsZero() && !c.leave.sent {
-		if c.leave.at.After(now) {
-			earliest(c.leave.at)
-		} else {
-			c.sendLogoutLocked(b, backends.LossLogout)
-		}
+	due, err := c.leaveLocked(b, now, stalled)
+	earliest(due)
+	if err != nil || c.leave.sent {
+		return next, err
 	}
-	due, err := c.healthLocked(b, now, stalled)
+	due, err = c.healthLocked(b, now, stalled)
 	earliest(due)
 	return next, err
+}
+
+// leaveLocked logs out if it is time, and tells when to look again. An error: the
+// target does not answer the logout.
+func (c *conn) leaveLocked(b *backends.Batch, now time.Time, stalled bool) (next time.Time, err error) {
+	l := &c.leave
+	if !l.sent && !l.at.IsZero() && !l.at.After(now) {
+		c.sendLogoutLocked(b, backends.LossLogout)
+	}
+	switch {
+	case l.sent:
+		if stalled && !l.due.After(now) {
+			l.due = now.Add(stallGrace)
+		}
+		if !l.due.After(now) {
+			return now, lost(l.class, "no answer to the logout")
+		}
+		return l.due, nil
+	case l.at.After(now):
+		return l.at, nil
+	case !l.at.IsZero(): // there was no free tag
+		return now.Add(stallGrace), nil
+	}
+	return now.Add(time.Minute), nil
 }
 
 // timeLocked puts t under its deadline.
