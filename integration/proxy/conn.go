@@ -23,6 +23,7 @@ type conn struct {
 	mu     sync.Mutex
 	target *net.TCPConn // nil until connected
 	over   bool
+	reset  bool // it ended with RST
 }
 
 func newConn(p *Proxy, id int, client *net.TCPConn) *conn {
@@ -44,7 +45,7 @@ func (c *conn) serve() {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
-		t.Close()
+		shut(t, c.reset)
 		return
 	}
 	c.target = t
@@ -78,27 +79,30 @@ func (c *conn) close(reset bool, e *effect) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.over = true
+	c.over, c.reset = true, reset
 	if e != nil {
 		e.hit(0)
 	}
 	close(c.done) // first: what the closing wakes must not take it for the peer's end
 	for _, s := range []*net.TCPConn{c.client, c.target} {
-		if s == nil {
-			continue
+		if s != nil {
+			shut(s, reset)
 		}
-		if reset {
-			s.SetLinger(0) // close sends RST and drops what is unsent
-		} else {
-			s.CloseWrite() // close alone would send RST if unread bytes are left
-		}
-		s.Close()
 	}
 	c.mu.Unlock()
 	for _, u := range c.pumps {
 		u.wake()
 	}
 	return true
+}
+
+func shut(s *net.TCPConn, reset bool) {
+	if reset {
+		s.SetLinger(0) // close sends RST and drops what is unsent
+	} else {
+		s.CloseWrite() // close alone would send RST if unread bytes are left
+	}
+	s.Close()
 }
 
 func isReset(err error) bool {

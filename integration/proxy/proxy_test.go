@@ -320,6 +320,25 @@ func TestResetDropHalfClose(t *testing.T) {
 	}
 }
 
+// TestResetWhileConnecting: a connection that is reset before the target is
+// reached ends with RST there too.
+func TestResetWhileConnecting(t *testing.T) {
+	r := newRig(t, Options{})
+	client, err := net.Dial("tcp", r.target.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConn(r.Proxy, 1, client.(*net.TCPConn))
+	c.abort()
+	c.serve()
+	for range 2 { // the client's peer, and the target
+		s := <-r.target.conns
+		s.SetDeadline(time.Now().Add(5 * time.Second))
+		expectEnd(t, s, syscall.ECONNRESET)
+		s.Close()
+	}
+}
+
 func TestAfterBytes(t *testing.T) {
 	tests := map[Kind]error{Reset: syscall.ECONNRESET, Drop: io.EOF, HalfClose: io.EOF}
 	for k, want := range tests {
