@@ -7,7 +7,6 @@ import (
 
 	"pathgate/backends"
 	wire "pathgate/internal/iscsi"
-	"pathgate/internal/stream"
 )
 
 // pinger is the health check of one session: after a silence it asks, and when
@@ -17,8 +16,8 @@ type pinger struct {
 	tag  uint32 // of the last NOP-Out; 0 before the first
 	open uint32 // NOP-Outs, this one and those before it, without an answer
 	at   int64  // lastRx when the last was sent
-	end  uint64 // position behind it in the send queue
 	sent uint64 // how far the queue was at the last look
+	held bool   // the NOP-Out was still in the queue at the last look
 	due  time.Time
 }
 
@@ -45,9 +44,11 @@ func (c *conn) healthLocked(b *backends.Batch, now time.Time, stalled bool) (nex
 	if p.due.After(now) {
 		return p.due, nil
 	}
-	if sent := c.queue.Sent(); sent < p.end && sent != p.sent {
-		// The NOP-Out is still behind data, which the target goes on taking.
-		p.sent = sent
+	held, sent := c.queue.UrgentPending() > 0, c.queue.Sent()
+	if held && sent != p.sent || !held && p.held {
+		// The NOP-Out waits for the end of a PDU that the target goes on taking, or
+		// has left since the last look.
+		p.held, p.sent = held, sent
 		p.due = now.Add(t.NOPTimeout)
 		return p.due, nil
 	}
@@ -76,8 +77,8 @@ func (c *conn) sendPingLocked(b *backends.Batch) {
 		CmdSN:     c.win.next,
 		ExpStatSN: c.expStatSN,
 	}.Encode(c.header())
-	p.end = c.behind(c.appendLocked(nil, 0, 0, stream.NoTag), 0)
-	p.sent = c.queue.Sent()
+	c.appendUrgentLocked(0)
+	p.sent, p.held = c.queue.Sent(), false
 	b.Touch(c.queue)
 }
 
@@ -121,7 +122,7 @@ func (c *conn) nopIn(b *backends.Batch) error {
 			CmdSN:     c.win.next,
 			ExpStatSN: c.expStatSN,
 		}.Encode(c.header())
-		c.appendLocked(nil, 0, 0, stream.NoTag)
+		c.appendUrgentLocked(0)
 		b.Touch(c.queue)
 	}
 	c.acknowledgeLocked(b, p.Numbers, p.ITT != wire.NoTag)

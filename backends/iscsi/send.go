@@ -24,15 +24,30 @@ const neverSent = math.MaxUint64
 // header is where the next PDU's header is encoded.
 func (c *conn) header() *wire.BHS { return (*wire.BHS)(c.enc.head[:]) }
 
+// maxDataOut bounds the data segment of a Data-Out, in bytes, whatever the target
+// would take: urgent PDUs go between others only.
+const maxDataOut = 256 << 10
+
+// digestHeaderLocked gives the encoded header with its digest.
+func (c *conn) digestHeaderLocked() []byte {
+	h := c.enc.head[:wire.HeaderLength]
+	if c.sendFraming.HeaderDigest {
+		wire.CRC32C(0).Update(h).Put(c.enc.head[wire.HeaderLength:])
+		h = c.enc.head[:]
+	}
+	return h
+}
+
+// appendUrgentLocked adds the PDU whose header was encoded ahead of all in the send
+// queue that lies behind position after and has not begun. It does not fail: a
+// queue that takes nothing has lost its session.
+func (c *conn) appendUrgentLocked(after uint64) { _ = c.queue.Urgent(c.digestHeaderLocked(), after) }
+
 // appendLocked appends the PDU whose header was encoded, with bytes [off, off+n)
 // of payload, to the send queue and gives the position of its first byte.
 func (c *conn) appendLocked(payload buffer.Vec, off, n uint32, tag uint64) (start uint64) {
 	m := &c.enc.msg
-	m.Header, m.Trailer, m.Tag = c.enc.head[:wire.HeaderLength], nil, tag
-	if c.sendFraming.HeaderDigest {
-		wire.CRC32C(0).Update(m.Header).Put(c.enc.head[wire.HeaderLength:])
-		m.Header = c.enc.head[:]
-	}
+	m.Header, m.Trailer, m.Tag = c.digestHeaderLocked(), nil, tag
 	if n > 0 {
 		m.Data = view(m.Data[:0], payload, int(off), int(n))
 		pad := wire.PadLength(int(n))
@@ -155,7 +170,7 @@ func (c *conn) sendDataLocked(t *task, n uint32, ttt wire.TargetTransferTag) {
 		lun = t.sess.field
 	}
 	for sn := wire.SerialOf(0); n > 0; sn = sn.Next() {
-		part := min(n, c.params.MaxSendDataSegmentLength)
+		part := min(n, c.params.MaxSendDataSegmentLength, maxDataOut)
 		n -= part
 		wire.DataOut{
 			Final:             n == 0,

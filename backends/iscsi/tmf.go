@@ -5,7 +5,6 @@ package iscsi
 import (
 	"pathgate/backends"
 	wire "pathgate/internal/iscsi"
-	"pathgate/internal/stream"
 )
 
 // tmfDone delivers the end of a task management function as deferred work.
@@ -74,7 +73,7 @@ func (c *conn) abortLocked(b *backends.Batch, s *session, f *backends.TaskManage
 	if err := c.supersedeLocked(b, t.itt); err != nil {
 		return err
 	}
-	return c.sendTMFLocked(b, s, f, wire.AbortTask, t)
+	return c.sendTMFLocked(b, s, f, wire.AbortTask, t, t.end)
 }
 
 // taskOf finds the task of r, which must be of s.
@@ -106,17 +105,21 @@ func (c *conn) supersedeLocked(b *backends.Batch, itt uint32) error {
 // that it would end are owed data.
 func (c *conn) resetLocked(b *backends.Batch, s *session, f *backends.TaskManagement) error {
 	sent := c.queue.Sent()
+	var after uint64
 	for _, t := range c.tasks.slots {
 		if hit(t, s, f) && t.owes(sent) {
 			endTMF(b, f, backends.TMDataOwed)
 			return nil
+		}
+		if t.kind != kindFree && (f.Function == backends.TargetReset || t.sess == s) {
+			after = max(after, t.end)
 		}
 	}
 	fn := wire.LogicalUnitReset
 	if f.Function == backends.TargetReset {
 		fn = wire.TargetWarmReset
 	}
-	return c.sendTMFLocked(b, s, f, fn, nil)
+	return c.sendTMFLocked(b, s, f, fn, nil, after)
 }
 
 // hit tells whether a reset f asked for on s ends t.
@@ -124,9 +127,10 @@ func hit(t *task, s *session, f *backends.TaskManagement) bool {
 	return (t.kind == kindRequest || t.kind == kindExec) && (f.Function == backends.TargetReset || t.sess == s)
 }
 
-// sendTMFLocked appends the request. It is immediate: it needs no room in the
-// window. RFC 7143 11.5 (Task Management Function Request).
-func (c *conn) sendTMFLocked(b *backends.Batch, s *session, f *backends.TaskManagement, fn wire.TaskFunction, ref *task) error {
+// sendTMFLocked adds the request. It is immediate: it needs no room in the window,
+// and it overtakes what waits in the send queue, but for what it is about: that
+// ends before position after. RFC 7143 11.5 (Task Management Function Request).
+func (c *conn) sendTMFLocked(b *backends.Batch, s *session, f *backends.TaskManagement, fn wire.TaskFunction, ref *task, after uint64) error {
 	t := c.tasks.get()
 	if t == nil {
 		endTMF(b, f, backends.TMRefused)
@@ -149,7 +153,7 @@ func (c *conn) sendTMFLocked(b *backends.Batch, s *session, f *backends.TaskMana
 		p.ReferencedTaskTag, p.RefCmdSN = wire.InitiatorTaskTag(ref.itt), ref.cmdSN
 	}
 	p.Encode(c.header())
-	t.start = c.appendLocked(nil, 0, 0, stream.NoTag)
+	c.appendUrgentLocked(after)
 	return nil
 }
 
