@@ -65,7 +65,7 @@ func (g *Gateway) attachFile(d *servedDisk) error {
 	if err != nil {
 		return err
 	}
-	rt := NewRouter(f)
+	rt := NewRouter(f, d.cfg.File, g.explain)
 	if err := d.Attach(d.cfg.File, rt); err != nil {
 		rt.Close()
 		return errors.Join(err, f.Close())
@@ -126,7 +126,7 @@ func (g *Gateway) router(dev *multipath.Device) *Router {
 	defer g.mu.Unlock()
 	rt := g.routers[dev]
 	if rt == nil {
-		rt = NewRouter(dev)
+		rt = NewRouter(dev, dev.Name(), g.explain)
 		g.routers[dev] = rt
 	}
 	return rt

@@ -42,6 +42,7 @@ type Part struct {
 	Flow      *Flow
 	router    *Router
 	op        *op
+	at        uint64 // where the part begins in the client request, in bytes
 	done      bool
 	redriving bool                // told by the device: in flight on a path that went down
 	windowed  bool                // counted in the scheduler's window
@@ -279,7 +280,9 @@ func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
 	if q.Origin == nil {
 		q.Origin = d.origin
 	}
+	q.at = 0
 	if r.Op != backends.Flush {
+		q.at = off - r.Offset
 		q.Offset, q.Length = p.off+off-p.start, n
 		at := int(off - r.Offset)
 		switch {
@@ -303,6 +306,9 @@ func (p *Part) Complete(b *backends.Batch, _ *backends.Request, res backends.Res
 	d.mu.Lock()
 	p.done = true
 	o.left--
+	if res.Class == backends.Miscompare && res.Sense.HasInfo {
+		res.Sense.Information += p.at // the client is told where in its own request
+	}
 	o.result = join(o.result, res)
 	r := o.parent
 	if o.paced && r.Op.Changes() {
@@ -340,10 +346,12 @@ func (o *op) drop(p *Part) {
 	}
 }
 
-// join gives the result of a whole from those of its parts: the first failure,
-// and the furthest that any part got without an answer.
+// join gives the result of a whole from those of its parts: the failure that came
+// first, of miscompares the one at the lowest place, and the furthest that any
+// part got without an answer.
 func join(a, b backends.Result) backends.Result {
-	if a.OK() {
+	lower := a.Class == backends.Miscompare && b.Class == backends.Miscompare && b.Sense.Information < a.Sense.Information
+	if a.OK() || lower {
 		a, b = b, a
 	}
 	if b.Sent == backends.SentSome {

@@ -120,7 +120,7 @@ func newConcat(t *testing.T) (*Disk, []*limited) {
 		t.Fatal("a disk without its devices is available")
 	}
 	for i, ref := range []string{"a", "b"} {
-		if err := d.Attach(ref, NewRouter(devs[i])); err != nil {
+		if err := d.Attach(ref, NewRouter(devs[i], "lun", nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +171,7 @@ func TestDiskFlushesEachDeviceOnce(t *testing.T) {
 func TestDiskRefusesWhatDoesNotFit(t *testing.T) {
 	small := newLimited(t, 64<<10, 0, 0)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Offset: 0, Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(small)); err == nil {
+	if err := d.Attach("a", NewRouter(small, "lun", nil)); err == nil {
 		t.Error("a disk larger than its LUN was attached")
 	}
 	if p := start(d, backends.Read, 0, 512, nil); p.res.OK() || p.ends != 1 {
@@ -184,7 +184,7 @@ func TestDiskRefusesWhatDoesNotFit(t *testing.T) {
 func TestPacedChangeKeepsOrder(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 4096)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(dev)); err != nil {
+	if err := d.Attach("a", NewRouter(dev, "lun", nil)); err != nil {
 		t.Fatal(err)
 	}
 	dev.hold = true
@@ -209,7 +209,7 @@ func TestPacedChangeKeepsOrder(t *testing.T) {
 func TestDiskAbortAndReset(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 0)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(dev)); err != nil {
+	if err := d.Attach("a", NewRouter(dev, "lun", nil)); err != nil {
 		t.Fatal(err)
 	}
 	dev.hold = true
@@ -242,7 +242,8 @@ func TestDiskAbortAndReset(t *testing.T) {
 // events that a device reports.
 func TestHeldRequestsLeaveTheWindow(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 0)
-	rt := NewRouter(dev)
+	explain := NewExplanations(16)
+	rt := NewRouter(dev, "lun", explain)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
 	if err := d.Attach("a", rt); err != nil {
 		t.Fatal(err)
@@ -269,6 +270,13 @@ func TestHeldRequestsLeaveTheWindow(t *testing.T) {
 		if got := window.Load(); got != s.want {
 			t.Errorf("after %v: %d in the window, want %d", s.ev.Kind, got, s.want)
 		}
+	}
+	why := explain.Query(ExplainQuery{VM: "vm1"})
+	if len(why) != 2 || why[0].Device != "lun" || why[0].Disk != "root" {
+		t.Errorf("explanations %+v", why)
+	}
+	if len(why) == 2 && (why[0].Reason == why[1].Reason || why[0].Reason != WhyFence && why[1].Reason != WhyFence) {
+		t.Errorf("reasons %v and %v, want fence and no path", why[0].Reason, why[1].Reason)
 	}
 	dev.release()
 	if got := window.Load(); got != 0 {

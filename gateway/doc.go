@@ -11,9 +11,25 @@
 //   - store*.go: what must survive a restart (ISIDs, target numbers, name bindings,
 //     aliases, disabled paths, ghosts, LUN numbers, the clean-stop record), in bbolt.
 //   - events*.go: one event bus and one ring of explanations.
-//   - disk.go: virtual disks, extents of LUNs or local files shown as one device.
-//   - router.go: one request's way from a disk to a path.
-//   - gateway.go: build from Config, Run(ctx), ordered stop.
+//   - disk*.go: virtual disks, extents of LUNs or local files shown as one device.
+//   - router.go, flow.go: between disks and a device, where the scheduler decides.
+//   - gateway.go: build from Config, Run(ctx), ordered stop. paths*.go: the path
+//     manager of a configuration and its events. attach.go: disks find their LUNs.
+//     exports.go, adminview.go, listen.go: what the front-end and the API see.
+//
+// # One READ, from socket to socket
+//
+//  1. gateway/nbd/transmit.go, the connection's goroutine: takes all that the
+//     socket holds and decodes every request; one Submit for all of them.
+//  2. disk_io.go: cuts the request at extents; one part each.
+//  3. router.go: the scheduler passes the part on, or keeps it.
+//  4. multipath/device.go: picks a path; an attempt of its own goes out.
+//  5. backends/iscsi/send.go: a SCSI Command in the session's send queue.
+//  6. internal/stream/queue.go: at the end of the batch one vector write for all.
+//  7. backends/iscsi/datain.go, the session's goroutine: the answer's data, by
+//     reference; 4, 3 and 2 complete in that order in its batch.
+//  8. gateway/nbd/task.go: header and data into the client's send queue, written
+//     at the end of that batch.
 //
 // # What is decided where
 //
@@ -27,6 +43,10 @@
 // A lock further down may be taken while one further up is held, never the reverse.
 // No lock is held over I/O, a send, or a callback into another package.
 //
+//   - Disk.mu, then the router's and the device's locks (Abort only). Submit and
+//     completions are made with none held; a device tells its router what it
+//     holds back (QueueEvent) under its own lock, and the router only counts.
+//   - servedDisk.mu and Disk.mu are never held together. Gateway.mu: leaf.
 //   - store: bbolt's own writer lock; Store methods take no other lock of ours.
 //   - Bus.mu: leaf. Publish may be called with any lock held, and calls nothing.
 //   - explanation slots: leaf. Explain may be called with any lock held.

@@ -118,6 +118,9 @@ func (g *Gateway) Ready() <-chan struct{} { return g.ready }
 // Events is the gateway's event bus. It ends with Run.
 func (g *Gateway) Events() *Bus { return g.bus }
 
+// Explanations tells why requests waited.
+func (g *Gateway) Explanations() *Explanations { return g.explain }
+
 // Run serves until ctx ends, and then stops in order: listeners, clients, disks,
 // sessions, store. The error names what could not be opened, or not be ended.
 func (g *Gateway) Run(ctx context.Context) (err error) {

@@ -5,6 +5,7 @@ package gateway
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pathgate/backends"
 )
@@ -29,6 +30,9 @@ type Router struct {
 	sched scheduler
 	lim   atomic.Pointer[limits]
 	stop  func()
+
+	name    string        // of the device, for explanations
+	explain *Explanations // nil: nothing is recorded
 
 	capNow, capNominal atomicFloat
 
@@ -56,9 +60,10 @@ type scheduler interface {
 // limits is what a disk has to know of a device to cut requests; 0: no limit.
 type limits struct{ transfer, unmap, zeroes uint64 }
 
-// NewRouter makes the router of dev and becomes its observer, if it is a LUN.
-func NewRouter(dev backends.Device) *Router {
-	rt := &Router{dev: dev, flows: map[string]*Flow{}}
+// NewRouter makes the router of dev, which people call name, and becomes its
+// observer, if it is a LUN. Why requests wait is recorded in explain, unless nil.
+func NewRouter(dev backends.Device, name string, explain *Explanations) *Router {
+	rt := &Router{dev: dev, name: name, explain: explain, flows: map[string]*Flow{}}
 	rt.sched = &passThrough{issue: rt.issue}
 	rt.capNow.Store(1)
 	rt.capNominal.Store(1)
@@ -181,6 +186,7 @@ func (rt *Router) QueueEvent(b *backends.Batch, ev backends.QueueEvent) {
 		p.unpark()
 		p.parked = ev.Reason
 		p.Flow.parked[ev.Reason].Add(1)
+		rt.explainPark(p, ev)
 	case backends.Unpark:
 		p.unpark()
 	case backends.PathDown:
@@ -189,6 +195,40 @@ func (rt *Router) QueueEvent(b *backends.Batch, ev backends.QueueEvent) {
 		p.redrive(false)
 	}
 	rt.sched.event(b, p, ev)
+}
+
+// explainPark records why p waits.
+func (rt *Router) explainPark(p *Part, ev backends.QueueEvent) {
+	if rt.explain == nil {
+		return
+	}
+	e := Explanation{
+		Time: time.Now(), VM: p.Flow.VM, Device: rt.name, Reason: parkReason(ev.Reason),
+		Offset: p.Offset, Length: p.Length,
+	}
+	if p.Origin != nil {
+		e.Disk = p.Origin.Disk
+	}
+	rt.explain.Explain(e)
+}
+
+// parkReason gives the explanation for what a device holds a request for.
+func parkReason(r backends.ParkReason) Reason {
+	switch r {
+	case backends.ParkNoPath:
+		return WhyNoPath
+	case backends.ParkFence:
+		return WhyFence
+	case backends.ParkOrder:
+		return WhyOrder
+	case backends.ParkBusy:
+		return WhyBusy
+	case backends.ParkTransition:
+		return WhyTransition
+	case backends.ParkReset:
+		return WhyReset
+	}
+	return 0
 }
 
 // unpark takes p out of the count of held requests.
