@@ -21,10 +21,28 @@ type gatePolicy interface {
 // gateWaiter is a request that waits.
 type gateWaiter struct {
 	r     *Request
-	due   time.Time // policy's
-	hit   bool      // policy's
-	going bool      // on its way to the device below
+	span  span          // of r, which may be gone while it is going
+	due   time.Time     // policy's
+	hit   bool          // policy's
+	after *gateHandover // what was submitted together with it, and did not wait
+	going bool          // on its way to the device below
 }
+
+// gateHandover is the part of one Submit that is passed on at once. done is
+// guarded by the gate's lock.
+type gateHandover struct{ done bool }
+
+// span is what a request changes; empty: nothing.
+type span struct{ from, to uint64 }
+
+func spanOf(r *Request) span {
+	if !r.Op.Changes() {
+		return span{}
+	}
+	return span{r.Offset, r.Offset + r.Length}
+}
+
+func (a span) overlaps(b span) bool { return a.from < b.to && b.from < a.to }
 
 // gate holds requests back before the device below sees them, and lets them go
 // from a goroutine of its own. A change that overlaps a waiting one waits behind
@@ -64,15 +82,16 @@ func (g *gate) wake() {
 func (g *gate) Submit(b *Batch, reqs []*Request) {
 	now := time.Now()
 	pass := make([]*Request, 0, len(reqs))
+	handover := new(gateHandover)
 	g.mu.Lock()
-	for _, r := range reqs {
+	for _, r := range reqs { // wrong ones too: the device below refuses them
 		if g.closed {
 			b.Complete(r, Failed(Aborted))
 			continue
 		}
-		w := &gateWaiter{r: r}
+		w := &gateWaiter{r: r, span: spanOf(r), after: handover}
 		waits := g.policy.arrive(now, w)
-		if !waits && !g.behindLocked(r) {
+		if !waits && !g.behindLocked(w) {
 			pass = append(pass, r)
 			continue
 		}
@@ -82,30 +101,28 @@ func (g *gate) Submit(b *Batch, reqs []*Request) {
 		}
 	}
 	g.mu.Unlock()
-	if len(pass) < len(reqs) {
-		g.wake()
-	}
 	if len(pass) > 0 {
 		g.Device.Submit(b, pass)
 	}
+	if len(pass) < len(reqs) {
+		g.mu.Lock()
+		handover.done = true
+		g.mu.Unlock()
+		g.wake()
+	}
 }
 
-// behindLocked tells whether r has to wait behind one that waits.
-func (g *gate) behindLocked(r *Request) bool {
+// behindLocked tells whether n has to wait behind one that waits.
+func (g *gate) behindLocked(n *gateWaiter) bool {
 	if g.policy.inOrder() {
 		return len(g.line) > 0
 	}
 	for _, w := range g.line {
-		if overlapping(w.r, r) {
+		if w.span.overlaps(n.span) {
 			return true
 		}
 	}
 	return false
-}
-
-// overlapping tells whether a and b are changes of common bytes.
-func overlapping(a, b *Request) bool {
-	return a.Op.Changes() && b.Op.Changes() && a.Offset < b.Offset+b.Length && b.Offset < a.Offset+a.Length
 }
 
 // run lets requests go.
@@ -145,11 +162,14 @@ func (g *gate) pickLocked(b *Batch, pass *[]*Request) (again time.Duration) {
 	now := time.Now()
 	for i, w := range g.line {
 		if !g.policy.inOrder() && slices.ContainsFunc(g.line[:i], func(o *gateWaiter) bool {
-			return !o.going && overlapping(o.r, w.r)
+			return !o.going && o.span.overlaps(w.span)
 		}) {
 			continue
 		}
-		ok, wait := g.policy.ready(now, w)
+		ok, wait := false, time.Duration(0)
+		if w.after.done { // else its Submit kicks
+			ok, wait = g.policy.ready(now, w)
+		}
 		if ok {
 			w.going = true
 			*pass = append(*pass, w.r)
