@@ -31,6 +31,11 @@ func (c *Config) dial(ctx context.Context, portal string) (net.Conn, error) {
 	return sock, nil
 }
 
+// maxUnsent is how many bytes that TCP may not send yet the kernel takes. What is
+// behind them waits in our queue, where urgent PDUs overtake it and an abort takes
+// it out.
+const maxUnsent = 256 << 10
+
 // control sets the options of a socket before it connects. TCP_NODELAY is Go's
 // default. Unsent or unacknowledged bytes may not wait longer than a NOP would.
 func (c *Config) control(_, _ string, raw syscall.RawConn) error {
@@ -38,6 +43,9 @@ func (c *Config) control(_, _ string, raw syscall.RawConn) error {
 	patience := (c.Timeouts.NOPInterval + c.Timeouts.NOPTimeout) / time.Millisecond
 	cerr := raw.Control(func(fd uintptr) {
 		if err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience)); err != nil {
+			return
+		}
+		if err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent); err != nil {
 			return
 		}
 		if c.Interface != "" {
