@@ -66,8 +66,7 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	p.slot = len(d.paths)
 	p.live, p.gen, p.proving = pt.up && pt.login.Route.Own(), pt.login.Generation, true
 	d.paths = append(d.paths, p)
-	s := d.serverOf(p)
-	s.slots = s.slots.With(p.slot)
+	d.serverOf(p)
 	if d.base.differs(&f) == "" {
 		p.facts = f
 	}
@@ -112,7 +111,7 @@ func (m *Manager) newDevice(key, name string, f facts) (*Device, error) {
 	}
 	d := &Device{
 		m: m, identity: f.identity, key: key, name: name, rule: rule, timers: &m.cfg.Timers,
-		kick: make(chan struct{}, 1), sel: sel, base: f, pools: map[string]*backends.Pool{},
+		kick: make(chan struct{}, 1), fencing: make(chan struct{}, 1), sel: sel, base: f, pools: map[string]*backends.Pool{},
 	}
 	d.freed = d.freedLocked
 	now := time.Now()

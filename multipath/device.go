@@ -30,6 +30,7 @@ type Device struct {
 	watchers backends.Watchers
 	info     atomic.Pointer[backends.Info]
 	kick     chan struct{} // wakes the timer goroutine
+	fencing  chan struct{} // holds one, whose owner may send a LOGICAL UNIT RESET
 	freed    func(*change)
 
 	mu      sync.Mutex
@@ -46,6 +47,7 @@ type Device struct {
 	order               orderTable
 	ghosts              []*ghost
 	servers             []*server
+	debt                spans // acknowledged changes that may be lost
 	firstTask, lastTask *task
 	ntasks              int
 	ready               []*task
@@ -179,7 +181,7 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 		d.launchLocked(b, out, t, d.paths[rest.first()], now)
 		return
 	}
-	if t.server != nil && d.flushLostLocked(t) {
+	if t.server != nil && len(d.debt) > 0 {
 		d.finishLocked(b, out, t, flushLostResult(t), now)
 		return
 	}
@@ -284,8 +286,8 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	if v.ghost && a.c != nil {
 		d.ghostLocked(b, out, a, now)
 	}
-	if res.OK() && a.req.Op.Changes() && !a.req.FUA {
-		d.wroteLocked(p)
+	if res.OK() && a.req.Op.Changes() {
+		d.wroteLocked(p, a.req.Offset, a.req.Offset+a.req.Length, a.req.FUA)
 	}
 	if t != nil {
 		t.live--
@@ -306,12 +308,12 @@ func (d *Device) judgeLocked(b *backends.Batch, out *outbox, t *task, a *attempt
 	p := a.path
 	if res.OK() {
 		if a.req.Op == backends.Flush {
-			if t.server != nil && d.flushLostLocked(t) {
-				// It went well on what came after the loss.
+			d.flushedLocked(t)
+			if len(d.debt) > 0 {
+				// It went well on what came after a loss.
 				d.finishLocked(b, out, t, flushLostResult(t), now)
 				return
 			}
-			d.flushedLocked(t)
 		}
 		t.takeLocked(a)
 		d.finishLocked(b, out, t, res, now)
@@ -320,6 +322,9 @@ func (d *Device) judgeLocked(b *backends.Batch, out *outbox, t *task, a *attempt
 	t.result = res
 	if v.class != 0 {
 		res.Class = v.class
+	}
+	if a.req.Op == backends.Flush && t.server != nil {
+		d.flushFailedLocked(out, t, p, res)
 	}
 	if res.Class == backends.Aborted && a.swept {
 		// Our own reset ended it; the path is as good as any.

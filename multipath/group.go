@@ -213,8 +213,7 @@ func (d *Device) accessLocked(b *backends.Batch, out *outbox, p *Path, e AccessE
 // effectLocked applies what the end of an attempt says about its path.
 func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict, res backends.Result, now time.Time) {
 	if v.flushLost {
-		d.serverOf(p).lost = true
-		out.event(Event{Kind: FlushLost, Device: d.name, Path: p.name, Reason: "deferred error " + res.Sense.String()})
+		d.loseLocked(out, p, d.serverOf(p), "deferred error "+res.Sense.String())
 	}
 	switch v.effect {
 	case effectNone, effectRecheck, effectSlower:

@@ -160,20 +160,23 @@ func TestH07FlushGoesWhereTheWritesAre(t *testing.T) {
 // fails once. Not so where the cache is protected, or off, or nothing is dirty.
 func TestH07CacheLost(t *testing.T) {
 	for _, c := range []struct {
-		name                  string
-		protected, off, clean bool
-		want                  backends.Class
+		name                           string
+		protected, off, clean, restart bool
+		noPR                           bool
+		want                           backends.Class
 	}{
-		{"volatile", false, false, false, backends.Medium},
-		{"protected", true, false, false, backends.OK},
-		{"no cache", false, true, false, backends.OK},
-		{"flushed before", false, false, true, backends.OK},
+		{name: "the target does not know us any more", restart: true, want: backends.Medium},
+		{name: "no evidence", noPR: true, want: backends.Medium},
+		{name: "the target still knows us", want: backends.OK},
+		{name: "protected", protected: true, restart: true, want: backends.OK},
+		{name: "no cache", off: true, restart: true, want: backends.OK},
+		{name: "flushed before", clean: true, restart: true, want: backends.OK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				bd := newBed(t)
 				l := bd.net.server(iqn, portals(2)...).addLUN(1, newMedium(), naa(1))
-				l.wce = !c.off
+				l.wce, l.noPR = !c.off, c.noPR
 				bd.start(func(cfg *Config) {
 					cfg.Rule = func(...string) Rule { return Rule{CacheProtected: c.protected} }
 				})
@@ -184,24 +187,108 @@ func TestH07CacheLost(t *testing.T) {
 					do(d, f)
 					return f.wait().Class
 				}
-				mustOK(t, write(d, 0, 4096, 1))
+				mustOK(t, write(d, 0, 4096, 1), write(d, 1<<19, 4096, 1))
 				if c.clean && flush() != backends.OK {
 					t.Fatal("flush failed")
 				}
 				// One of two portals is no evidence.
 				bd.net.reset("10.0.0.1:3260", "")
 				time.Sleep(time.Minute)
+				bd.net.with(func() {
+					if c.restart {
+						l.keys = nil
+					}
+				})
 				bd.net.reset("10.0.0.1:3260", "")
 				bd.net.reset("10.0.0.2:3260", "")
-				if got := flush(); got != c.want {
-					t.Errorf("got %v, want %v", got, c.want)
+				// P13: to ask again heals nothing; to write again does.
+				for range 3 {
+					if got := flush(); got != c.want {
+						t.Errorf("got %v, want %v", got, c.want)
+					}
 				}
+				mustOK(t, write(d, 0, 2048, 2), write(d, 1<<19, 8192, 2))
+				if got := flush(); got != c.want {
+					t.Errorf("half was written again: got %v, want %v", got, c.want)
+				}
+				mustOK(t, write(d, 2048, 2048, 2))
 				if got := flush(); got != backends.OK {
-					t.Errorf("the one after: %v", got)
+					t.Errorf("all was written again: %v", got)
+				}
+				if lost := len(bd.events.of(FlushLost)); (lost > 0) != (c.want != backends.OK) {
+					t.Errorf("%d events", lost)
 				}
 			})
 		})
 	}
+}
+
+// P13: a flush that the target has failed stays failed, whatever the target says to
+// the next one: fsync tells of an error once.
+func TestFailedFlushStaysFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, _, l := oneDisk(t, nil)
+		defer bd.stop()
+		d := bd.device()
+		flush := func() backends.Class {
+			f := newCall(backends.Flush, 0, 0, 0)
+			do(d, f)
+			return f.wait().Class
+		}
+		mustOK(t, write(d, 0, 4096, 1))
+		bd.net.with(func() {
+			l.answer = func(r *backends.Request) (backends.Result, bool) { return sense(3, 0x0c, 0), r.Op == backends.Flush }
+		})
+		if got := flush(); got != backends.Medium {
+			t.Fatalf("got %v", got)
+		}
+		bd.net.with(func() { l.answer = nil })
+		if got := flush(); got != backends.Medium {
+			t.Errorf("the second: %v", got)
+		}
+		fua := newCall(backends.Write, 0, 4096, 1)
+		fua.r.FUA = true
+		do(d, fua)
+		mustOK(t, fua)
+		if got := flush(); got != backends.OK {
+			t.Errorf("after it was written again: %v", got)
+		}
+	})
+}
+
+// H7, H3: two processes of one name have a cache each; two portals of one process
+// share one.
+func TestH07CacheOfEachProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, a, b := oneName(t, func(c *Config) { c.Rule = nil })
+		defer bd.stop()
+		d := bd.device()
+		flush := func() *call { f := newCall(backends.Flush, 0, 0, 0); do(d, f); return f }
+		mustOK(t, flush())
+		base := []int{bd.net.count(&a.luns[1].syncs), bd.net.count(&b.luns[1].syncs)}
+		mustOK(t, write(d, 0, 4096, 1), write(d, 4096, 4096, 1), write(d, 8192, 4096, 1), write(d, 12288, 4096, 1))
+		wrote := []int{bd.net.count(&a.luns[1].writes), bd.net.count(&b.luns[1].writes)}
+		mustOK(t, flush())
+		if wrote[0] == 0 || wrote[1] == 0 {
+			t.Fatalf("writes: %v", wrote)
+		}
+		if x, y := bd.net.count(&a.luns[1].syncs)-base[0], bd.net.count(&b.luns[1].syncs)-base[1]; x != 1 || y != 1 {
+			t.Errorf("flushed %d and %d times, want 1 and 1", x, y)
+		}
+		// One of them restarts with writes in its cache; the other goes on.
+		mustOK(t, write(d, 0, 4096, 1), write(d, 4096, 4096, 1), write(d, 8192, 4096, 1), write(d, 12288, 4096, 1))
+		bd.net.with(func() { a.luns[1].keys = nil })
+		bd.net.cut("10.0.0.1:3260")
+		f := flush()
+		time.Sleep(time.Second)
+		if f.ended() {
+			t.Errorf("a flush ended (%v) while nobody knows whether a cache is lost", f.res.Class)
+		}
+		bd.net.mend("10.0.0.1:3260")
+		if res := f.wait(); res.Class != backends.Medium {
+			t.Errorf("got %v", res.Class)
+		}
+	})
 }
 
 // P2: FUA on a LUN that does not take the bit is a write and a flush.

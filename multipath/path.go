@@ -36,13 +36,14 @@ type Path struct {
 	token     uint64   // of that login, 0: none could be left
 	tokens    []uint64 // those that the LUN may still have of us
 	known     []uint64 // the keys that the LUN had then
+	server    *server  // whose cache it leads to
 	fenced    uint64   // attempts of earlier generations cannot run any more
 	opened    bool     // the store has a record of it in use
 	openGen   uint64   // generation in that record
 	openAt    time.Time
 	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
-	streak    uint8 // failures in a row
-	fails     uint8 // times down since it was last stable for long
+	streak    uint8     // failures in a row
+	fails     uint8     // times down since it was last stable for long
 
 	first, last *attempt // in flight, in the order of sending
 	inflight    int

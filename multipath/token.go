@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"pathgate/backends"
 	"pathgate/internal/buffer"
 	"pathgate/internal/scsi"
 )
@@ -72,18 +73,25 @@ func (pt *port) mark(ctx context.Context, q prober, p *Path, gen uint64) error {
 		return nil
 	}
 	key := pt.m.token(p.name, pt.m.cfg.Run, gen)
-	keys, err := q.register(ctx, key)
+	before, keys, err := q.register(ctx, key)
 	if errors.Is(err, errLost) || ctx.Err() != nil {
 		return errLost
 	}
+	out := newOutbox()
 	d.mu.Lock()
 	p.markedGen, p.token, p.known = gen, 0, keys
 	if slices.Contains(keys, key) {
 		p.token = key
+	}
+	d.placeLocked(out, p, before)
+	if p.token != 0 {
 		p.tokens = []uint64{key}
 	}
 	marked := p.token != 0
 	d.mu.Unlock()
+	var b backends.Batch
+	d.send(&b, out)
+	b.Run()
 	if !marked {
 		return nil
 	}
@@ -99,21 +107,26 @@ func (pt *port) mark(ctx context.Context, q prober, p *Path, gen uint64) error {
 	return nil
 }
 
-// register leaves key, and gives all keys that the LUN knows then.
-func (q prober) register(ctx context.Context, key uint64) ([]uint64, error) {
+// register leaves key, and gives all keys that the LUN knew before and knows then.
+func (q prober) register(ctx context.Context, key uint64) (before, after []uint64, err error) {
 	var cdb [16]byte
 	scsi.PersistentReserveIn{Action: scsi.ReadReservation, AllocationLength: 32}.Encode(&cdb)
 	b, err := q.exec(ctx, cdb, 32)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if r, err := scsi.DecodeReservation(b); err != nil || r.Held {
-		return nil, err
+	r, err := scsi.DecodeReservation(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if before, err = q.keys(ctx); err != nil || r.Held {
+		return before, nil, err
 	}
 	if err := q.reserveOut(ctx, scsi.RegisterAndIgnore, 0, key); err != nil {
-		return nil, err
+		return before, nil, err
 	}
-	return q.keys(ctx)
+	after, err = q.keys(ctx)
+	return before, after, err
 }
 
 // keys reads the registration keys that the LUN knows.
