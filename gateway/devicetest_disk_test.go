@@ -37,7 +37,7 @@ func TestDiskContract(t *testing.T) {
 			for ref, l := range map[string]*small{
 				"a": newSmall(t, 1<<20, 64<<10, 128<<10), "b": newSmall(t, 2<<20, 48<<10, 32<<10),
 			} {
-				if err := d.Attach(ref, NewRouter(l)); err != nil {
+				if err := d.Attach(ref, NewRouter(l, ref, nil)); err != nil {
 					t.Fatal(err)
 				}
 			}
