@@ -83,12 +83,11 @@ func TestBatchStaysSmall(t *testing.T) {
 	var b Batch
 	const rounds, depth = 100_000, 8
 	left := rounds
-	var again CompleterFunc
-	again = func(b *Batch, r *Request, _ Result) {
+	again := CompleterFunc(func(b *Batch, r *Request, _ Result) {
 		if left--; left >= depth {
 			b.Complete(r, Done())
 		}
-	}
+	})
 	for range depth {
 		b.Complete(&Request{Completer: again}, Done())
 	}
@@ -102,12 +101,11 @@ func TestBatchStaysSmall(t *testing.T) {
 func TestBatchFlushesOnTheWay(t *testing.T) {
 	var b Batch
 	left := 10 * batchTurn
-	var again CompleterFunc
-	again = func(b *Batch, r *Request, _ Result) {
+	again := CompleterFunc(func(b *Batch, r *Request, _ Result) {
 		if left--; left > 0 {
 			b.Complete(r, Done())
 		}
-	}
+	})
 	b.Complete(&Request{Completer: again}, Done())
 	flushed := 0
 	b.Touch(flusherFunc(func() { flushed = left }))
