@@ -141,7 +141,7 @@ func TestMarkdown(t *testing.T) {
 	job := Jobs()[1]
 	r := &Report{
 		Options: Options{Rounds: 3, Seconds: 2, Seed: 7}, groups: []*group{g},
-		Machine: Machine{Kernel: "Linux 6.1", Cores: 2, Versions: []string{"ours 1"}, Settings: []string{"GOGC=200"}},
+		Machine: Machine{Kernel: "Linux 6.1", Cores: 2, Congestion: "cubic", Load: "0.10", Versions: []string{"ours 1"}, Settings: []string{"GOGC=200"}},
 		Idle:    &Idle{Connections: 1000, Before: 10 << 20, Open: 20 << 20, Used: 30 << 20},
 		rows: []*row{{group: g, client: "fio", job: job, series: []series{
 			{ours, []Sample{{20000, 1, 0.2, 0}, {30000, 1, 0.3, 0}, {40000, 1, 0.4, 0}}},
@@ -150,7 +150,7 @@ func TestMarkdown(t *testing.T) {
 	}
 	text := r.Markdown()
 	for _, want := range []string{
-		"3 rounds of 2 s", "seed 7", "Linux 6.1, 2 cores", "ours 1; GOGC=200",
+		"3 rounds of 2 s", "seed 7", "Linux 6.1, 2 cores", "congestion control cubic", "before the run: 0.10", "ours 1; GOGC=200",
 		"| 4k random read, depth 32 | 30.0 kIOPS | 10.0 kIOPS | 2.00 (2.00-4.00) | faster |",
 		"| 4k random read, depth 32 | 10.0 | 20.0 | 0.50 (0.50-0.50) |",
 		"10.0 MiB before, 20.0 MiB with 1000 idle NBD connections (10.2 KiB each), 30.0 MiB after",

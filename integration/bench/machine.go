@@ -13,7 +13,9 @@ import (
 // Machine tells what was measured, and on what.
 type Machine struct {
 	Kernel, Processor string
+	Congestion        string // TCP congestion control, which loopback has to bear too
 	Cores             int
+	Load              string   // of the last minute, before anything was started
 	Versions          []string // of every program that takes part, one line each
 	Settings          []string // environment that changes a Go program's speed
 }
@@ -25,6 +27,12 @@ func inspect(ctx context.Context, pathgate string) (Machine, error) {
 	if m.Kernel, err = firstLine(ctx, "uname", "-sr"); err != nil {
 		return m, err
 	}
+	congestion, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
+	if err != nil {
+		return m, err
+	}
+	m.Congestion = strings.TrimSpace(string(congestion))
+	m.Load = load()
 	for _, c := range [][]string{
 		{pathgate, "version"},
 		{"qemu-nbd", "--version"},
@@ -49,6 +57,17 @@ func inspect(ctx context.Context, pathgate string) (Machine, error) {
 		}
 	}
 	return m, nil
+}
+
+// load is the first figure of proc(5) "loadavg": on a machine that was not idle
+// the rates say little.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	first, _, ok := strings.Cut(string(b), " ")
+	if err != nil || !ok {
+		return "unknown"
+	}
+	return first
 }
 
 func firstLine(ctx context.Context, name string, args ...string) (string, error) {

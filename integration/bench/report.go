@@ -38,7 +38,9 @@ func (r *Report) preface(b *strings.Builder) {
 	fmt.Fprintf(b, "# Benchmark\n\nMade by `make bench`; the package documentation of `integration/bench` says how.\n\n")
 	fmt.Fprintf(b, "- %s, %d rounds of %g s for each figure, seed %d, took %v\n",
 		r.Started.UTC().Format(time.DateOnly), o.Rounds, o.Seconds, o.Seed, r.Took.Round(time.Second))
-	fmt.Fprintf(b, "- %s, %d cores (%s); clients, servers and target share them\n", m.Kernel, m.Cores, m.Processor)
+	fmt.Fprintf(b, "- %s, %d cores (%s), TCP congestion control %s; clients, servers and target share them\n",
+		m.Kernel, m.Cores, m.Processor, m.Congestion)
+	fmt.Fprintf(b, "- load of the machine before the run: %s\n", m.Load)
 	fmt.Fprintf(b, "- %s\n", strings.Join(append(m.Versions, m.Settings...), "; "))
 	fmt.Fprintf(b, "- qemu-nbd: `-t -f raw --cache=none --shared=16`; qemu-img bench: `-t none`; disks of %d MiB, written once before\n", diskBytes>>20)
 	fmt.Fprintf(b, "- rates and CPU times are medians over the rounds; a ratio is the median of the rounds' ratios, with its range\n")
