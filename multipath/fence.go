@@ -148,6 +148,14 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 			return err
 		}
 	}
+	// One after the other: on tgtd the second function that waits for a command
+	// takes the place of the first, which is then never answered (rule 9).
+	select {
+	case d.fencing <- struct{}{}:
+		defer func() { <-d.fencing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	same := func(p *Path) bool { return p.port.target == pt.target }
 	d.hold(ctx, same, d.drainLimit())
 	t := &backends.TaskManagement{Function: backends.LUNReset, Timeout: pt.m.cfg.Timers.Reset}
