@@ -18,6 +18,7 @@ type facts struct {
 	block, physical         uint32 // bytes
 	maxBlocks, optimal      uint32 // blocks; 0: not told
 	maxUnmap                uint32 // blocks; 0: UNMAP does not work
+	maxZeroes               uint64 // blocks of WRITE SAME; 0: not told
 	compare                 uint8  // blocks of COMPARE AND WRITE; 0: none
 	unmap, writeSame        bool
 	unmapZeroes             bool
@@ -86,6 +87,11 @@ func (d *Device) informLocked() (changed backends.Change) {
 				i.MaxUnmap = m
 			}
 		}
+		if m := f.maxZeroes; m > 0 && m <= math.MaxUint64/uint64(f.block) {
+			if m *= uint64(f.block); i.MaxZeroes == 0 || m < i.MaxZeroes {
+				i.MaxZeroes = m
+			}
+		}
 	}
 	d.noCache = d.noCache && n > 0
 	if least < math.MaxUint32 {
@@ -110,7 +116,8 @@ func (d *Device) informLocked() (changed backends.Change) {
 	if old.Available != i.Available {
 		changed |= backends.AvailabilityChanged
 	}
-	if old.Caps != i.Caps || old.MaxTransfer != i.MaxTransfer || old.MaxUnmap != i.MaxUnmap || old.WriteCache != i.WriteCache {
+	if old.Caps != i.Caps || old.MaxTransfer != i.MaxTransfer || old.MaxUnmap != i.MaxUnmap ||
+		old.MaxZeroes != i.MaxZeroes || old.WriteCache != i.WriteCache {
 		changed |= backends.CapsChanged
 	}
 	if len(old.Degraded) != len(i.Degraded) {

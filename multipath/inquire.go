@@ -192,7 +192,7 @@ func (q prober) measure(ctx context.Context, f *facts) error {
 		if l, err := scsi.DecodeBlockLimits(b); err == nil {
 			f.maxBlocks, f.optimal, f.compare = l.MaxTransfer, l.OptimalTransfer, l.MaxCompareAndWrite
 			f.maxUnmap = l.MaxUnmapBlocks
-			f.writeSame = l.MaxWriteSame > 0
+			f.writeSame, f.maxZeroes = l.MaxWriteSame > 0, l.MaxWriteSame
 		}
 	}
 	if b, err := q.page(ctx, scsi.PageCharacteristics); err == nil {

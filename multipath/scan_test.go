@@ -36,6 +36,9 @@ func TestScanFindsPaths(t *testing.T) {
 		if info.Size != fakeSize || info.LogicalBlock != 512 || info.PhysicalBlock != 4096 || info.MaxTransfer != 1024*512 || !info.Available {
 			t.Errorf("info %+v", info)
 		}
+		if info.MaxUnmap != 1<<16*512 || info.MaxZeroes != 1<<16*512 { // as the Block Limits page tells
+			t.Errorf("limits of unmap %d and zeroes %d", info.MaxUnmap, info.MaxZeroes)
+		}
 		for _, name := range []string{"vmhba0:0:1", "vmhba1:1:1", d.Identity()} {
 			if got, err := bd.m.Lookup(name); err != nil || got != d {
 				t.Errorf("Lookup(%s): %v, %v", name, got, err)
