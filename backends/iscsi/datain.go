@@ -7,6 +7,14 @@ import (
 	wire "pathgate/internal/iscsi"
 )
 
+// A read may come in one Data-In for each minDataIn bytes, the least that
+// MaxRecvDataSegmentLength can be, and spareDataIn more: every PDU costs a slice
+// and a segment, so that single bytes would take hundreds of times their memory.
+const (
+	minDataIn   = 512
+	spareDataIn = 64
+)
+
 // dataIn receives read data straight into the task's payload. Data has to come
 // in order and without gaps, which we negotiated. RFC 7143 11.7 (SCSI Data-Out and
 // SCSI Data-In).
@@ -60,6 +68,8 @@ func (c *conn) expectedLocked(d *wire.DataIn) error {
 		return lost(backends.LossProtocol, "Data-In at offset %d instead of %d", d.BufferOffset, t.got)
 	case d.DataSegmentLength > t.edtl-t.got:
 		return lost(backends.LossProtocol, "Data-In beyond the %d bytes asked for", t.edtl)
+	case t.dataSN > t.edtl/minDataIn+spareDataIn:
+		return lost(backends.LossProtocol, "%d bytes of data in %d PDUs", t.got, t.dataSN)
 	case d.DataSegmentLength == 0 && !d.HasStatus:
 		return lost(backends.LossProtocol, "Data-In without data and status")
 	}

@@ -643,8 +643,10 @@ func TestB31WriteNotTaken(t *testing.T) {
 		begun, aborted := make(chan struct{}), make(chan struct{})
 		r := newRig(t, func(f *fake) {
 			c, data := f.command()
-			f.send(&wire.R2T{LUN: c.LUN, ITT: c.ITT, TTT: 1, Numbers: f.numbers(),
-				BufferOffset: uint32(len(data)), DesiredDataTransferLength: size - uint32(len(data))}, nil)
+			f.send(&wire.R2T{
+				LUN: c.LUN, ITT: c.ITT, TTT: 1, Numbers: f.numbers(),
+				BufferOffset: uint32(len(data)), DesiredDataTransferLength: size - uint32(len(data)),
+			}, nil)
 			f.next() // the first Data-Out; the others wait behind it
 			close(begun)
 			<-aborted // and they are taken out
@@ -673,6 +675,19 @@ func TestB31WriteNotTaken(t *testing.T) {
 		}
 		if l := wait1(t, r.down, "loss"); l.Class != backends.LossProtocol {
 			t.Errorf("got loss %v: %v", l.Class, l.Err)
+		}
+	})
+}
+
+// TestDataInCrumbs: a read that comes in single bytes would cost hundreds of times
+// its memory.
+func TestDataInCrumbs(t *testing.T) {
+	hostile(t, func() *backends.Request { return readReq(0, 64<<10) }, func(f *fake, c wire.SCSICommand) {
+		for i := range uint32(64 << 10) {
+			f.send(&wire.DataIn{
+				ITT: c.ITT, TTT: wire.NoTag, Numbers: f.numbers(), DataSegmentLength: 1,
+				DataSN: wire.SerialOf(i), BufferOffset: i,
+			}, []byte{1})
 		}
 	})
 }

@@ -30,12 +30,13 @@ func (c *conn) async(b *backends.Batch, data []byte) error {
 	if err != nil && p.Event == wire.AsyncSCSI {
 		return err
 	}
+	if p.Event == wire.AsyncSCSI {
+		c.asyncSense(b, p.LUN, sense) // takes nexus.mu, which comes before conn.mu
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	within := time.Duration(p.Parameter3) * time.Second
 	switch p.Event {
-	case wire.AsyncSCSI:
-		c.asyncSense(b, p.LUN, sense)
 	case wire.AsyncLogoutRequest:
 		c.askedToLeaveLocked(b, backends.AsyncLogout, within)
 	case wire.AsyncNegotiate:
@@ -161,6 +162,8 @@ func (c *conn) reject(b *backends.Batch, data []byte) error {
 		case t != nil && t.kind == kindTMF:
 			endTMF(b, t.tmf, backends.TMRefused)
 			c.dropLocked(t)
+		case t != nil && t.kind == kindLate && t.isTMF:
+			c.unentombLocked(t)
 		default:
 			return errNoTask("Reject", itt)
 		}

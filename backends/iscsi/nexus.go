@@ -221,9 +221,13 @@ func (n *nexus) pause(w wanted) bool {
 		case <-n.kick:
 		}
 	}
+	return !n.isClosed()
+}
+
+func (n *nexus) isClosed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.closed
+	return n.closed
 }
 
 // login makes one attempt over route.
@@ -271,7 +275,11 @@ func (n *nexus) serve(b *backends.Batch, out *loginOutcome, w wanted, started ti
 	n.conn.Store(c)
 	if !n.current(w) {
 		// Relogin or Close came between, and may not have seen c.
-		c.fail(lost(backends.LossRelogin, "dropped for a new login"))
+		if n.isClosed() {
+			c.fail(lost(backends.LossClosed, "closed during the login"))
+		} else {
+			c.fail(lost(backends.LossRelogin, "dropped for a new login"))
+		}
 	}
 	c.watch.Go(c.runTimers)
 	n.handler.Up(b, n, backends.Login{

@@ -36,8 +36,8 @@ const (
 	// kindLate: nobody waits any more, but the target may still answer: that is
 	// swallowed and frees the slot.
 	kindLate
-	// kindEnded: a task that the target has confirmed as aborted. The slot is
-	// never used again in this session, and an answer breaks the protocol.
+	// kindEnded: a task that the target has confirmed as aborted. The slot rests;
+	// its tag is never used again, and an answer breaks the protocol.
 	kindEnded
 )
 
@@ -94,7 +94,23 @@ func (t *task) owes(sent uint64) bool {
 type taskTable struct {
 	slots []*task
 	free  []uint32 // slots that are free, last used on top
+	ended []uint32 // slots of kindEnded, oldest first
 	busy  int      // slots in use, tombstones included
+}
+
+// maxEnded is how many slots of ended tasks rest. The longest rested one is used
+// again, under another tag, when there are more.
+const maxEnded = 512
+
+// retire ends the use of t, which was reported, by a confirmation of the target.
+func (tt *taskTable) retire(t *task) {
+	t.entomb(kindEnded)
+	tt.ended = append(tt.ended, t.itt&slotMask)
+	if len(tt.ended) > maxEnded {
+		oldest := tt.slots[tt.ended[0]]
+		tt.ended = append(tt.ended[:0], tt.ended[1:]...)
+		tt.put(oldest)
+	}
 }
 
 // get gives a free task, or nil when all slots are in use.

@@ -95,7 +95,7 @@ func (c *conn) supersedeLocked(b *backends.Batch, itt uint32) error {
 	for _, t := range c.tasks.slots {
 		if t.kind == kindTMF && t.tmf.Function == backends.AbortTask && t.ref == itt {
 			endTMF(b, t.tmf, backends.TMTimeout)
-			return c.entombLocked(t, kindLate)
+			return c.entombLocked(t)
 		}
 	}
 	return nil
@@ -175,18 +175,18 @@ func (c *conn) tmResponse(b *backends.Batch) error {
 	default:
 		r := responseOf(p.Response)
 		if r == backends.TMComplete || r == backends.TMNoTask && t.tmf.Function == backends.AbortTask {
-			err = c.endByLocked(b, t)
+			c.endByLocked(b, t)
 		}
 		endTMF(b, t.tmf, r)
 		c.dropLocked(t)
 	}
 	c.acknowledgeLocked(b, p.Numbers, true)
-	return err
+	return nil
 }
 
 // endByLocked completes what the function f has ended. Those tasks' tags are
 // never used again in this session.
-func (c *conn) endByLocked(b *backends.Batch, f *task) error {
+func (c *conn) endByLocked(b *backends.Batch, f *task) {
 	res := backends.Result{Class: backends.Aborted, Sent: backends.SentAnswered}
 	for _, t := range c.tasks.slots {
 		if f.tmf.Function == backends.AbortTask {
@@ -197,11 +197,9 @@ func (c *conn) endByLocked(b *backends.Batch, f *task) error {
 			continue
 		}
 		c.reportLocked(b, t, res, 0)
-		if err := c.entombLocked(t, kindEnded); err != nil {
-			return err
-		}
+		c.untimeLocked(t)
+		c.tasks.retire(t)
 	}
-	return nil
 }
 
 func responseOf(r wire.TaskResponse) backends.TMResponse {

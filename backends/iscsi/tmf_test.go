@@ -219,3 +219,58 @@ func TestTMFLost(t *testing.T) {
 		t.Errorf("while down: got %v", got)
 	}
 }
+
+// TestManyAborts: tasks that aborts have ended cost a session neither its tags nor
+// its life, and no tag comes twice.
+func TestManyAborts(t *testing.T) {
+	const aborts = maxTombs + maxEnded + 100
+	seen := map[wire.InitiatorTaskTag]bool{}
+	r := newRig(t, func(f *fake) {
+		for range aborts {
+			c, _ := f.command()
+			if seen[c.ITT] {
+				t.Errorf("tag %#x is used again", uint32(c.ITT))
+			}
+			seen[c.ITT] = true
+			f.respond(f.request().ITT, wire.FunctionComplete)
+		}
+		f.disk(make([]byte, 4096))
+	})
+	r.waitUp()
+	for i := range aborts {
+		q := read4k()
+		ch := r.submit(q)
+		if got := wait1(t, r.tmf(abort1(q)), "response"); got != backends.TMComplete {
+			t.Fatalf("abort %d: %v", i, got)
+		}
+		if o := wait1(t, ch, "completion"); o.res.Class != backends.Aborted {
+			t.Fatalf("abort %d: %+v", i, o.res)
+		}
+	}
+	if res := r.do(read4k()); !res.OK() {
+		t.Errorf("afterwards: %+v", res)
+	}
+	if n := len(r.n.(*nexus).conn.Load().tasks.slots); n > maxEnded+10 {
+		t.Errorf("%d slots in use", n)
+	}
+}
+
+// TestLateTMFReject: a function that nobody waits for any more may be rejected.
+func TestLateTMFReject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(f *fake) {
+			h, _ := f.recv()
+			<-time.After(2 * time.Second)
+			f.send(&wire.Reject{Reason: wire.RejectTooManyImmediate, Numbers: f.status()}, h[:])
+			f.disk(make([]byte, 4096))
+		}, func(c *Config, _ *wire.Settings, _ *rigOptions) { c.Timeouts.NOPTimeout = time.Minute })
+		r.waitUp()
+		if got := <-r.tmf(&backends.TaskManagement{Function: backends.LUNReset}); got != backends.TMTimeout {
+			t.Errorf("got %v", got)
+		}
+		if res := r.do(read4k()); !res.OK() {
+			t.Errorf("after the rejection: %+v", res)
+		}
+		r.close()
+	})
+}

@@ -135,7 +135,7 @@ func (c *conn) expireLocked(b *backends.Batch, t *task) error {
 		endTMF(b, t.tmf, backends.TMTimeout)
 	case kindFree, kindRequest, kindLogout, kindLate, kindEnded:
 	}
-	return c.entombLocked(t, kindLate)
+	return c.entombLocked(t)
 }
 
 // expireWaitingLocked ends commands of Exec that have waited for the window too
@@ -161,13 +161,13 @@ func (c *conn) expireWaitingLocked(b *backends.Batch, now time.Time, stalled boo
 // commands without an answer is not worth its connection.
 const maxTombs = 1024
 
-// entombLocked turns t into a tombstone of kind k.
-func (c *conn) entombLocked(t *task, k taskKind) error {
+// entombLocked turns t into a tombstone that waits for the late answer.
+func (c *conn) entombLocked(t *task) error {
 	c.untimeLocked(t)
 	if t.kind != kindLate {
 		c.tombs++
 	}
-	t.entomb(k)
+	t.entomb(kindLate)
 	if c.tombs > maxTombs {
 		return lost(backends.LossProtocol, "%d commands that the target never answered", c.tombs)
 	}
