@@ -4,6 +4,7 @@ package iscsi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -29,8 +30,16 @@ func (k *Connector) Discover(ctx context.Context, portal string) ([]backends.Tar
 	if err != nil {
 		return nil, fmt.Errorf("discovery at %s: %w", portal, err)
 	}
-	q := loginRequest{cfg: &k.cfg, from: &k.cfg, portal: portal, isid: isid}
+	// Targets authenticate discovery apart from their sessions, if at all, and LIO
+	// takes up CHAP where it is offered, although it has no account to check it with.
+	// So None is tried first. Names that a false target makes up are of no use to it:
+	// the session itself proves both sides.
+	q := loginRequest{cfg: &k.cfg, from: &k.cfg, portal: portal, isid: isid, open: true}
 	out, err := q.login(ctx)
+	if r, ok := errors.AsType[*refusal](err); ok && r.status == wire.LoginAuthenticationFailure && k.cfg.CHAP != nil {
+		q.open = false
+		out, err = q.login(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("discovery at %w", err)
 	}

@@ -9,8 +9,8 @@ import (
 	wire "pathgate/internal/iscsi"
 )
 
-// A discovery session gets along with a target that has neither CHAP nor digests
-// there, whatever the sessions behind it must have.
+// A discovery session is tried without CHAP and gets along without digests,
+// whatever the sessions behind it must have.
 func TestDiscoveryOffers(t *testing.T) {
 	cfg := &Config{HeaderDigest: DigestRequire, DataDigest: DigestRequire, CHAP: func(string) *CHAP {
 		return &CHAP{
@@ -20,13 +20,16 @@ func TestDiscoveryOffers(t *testing.T) {
 	}}
 	both, crc := []wire.Digest{wire.DigestCRC32C, wire.DigestNone}, []wire.Digest{wire.DigestCRC32C}
 	for _, tt := range []struct {
-		target, method string
-		digests        []wire.Digest
+		target  string
+		open    bool
+		method  string
+		digests []wire.Digest
 	}{
-		{"", "CHAP,None", both},
-		{"iqn.2026-11.test:a", "CHAP", crc},
+		{"", true, "None", both},
+		{"", false, "CHAP", both},
+		{"iqn.2026-11.test:a", false, "CHAP", crc},
 	} {
-		q := &loginRequest{cfg: cfg, target: tt.target}
+		q := &loginRequest{cfg: cfg, target: tt.target, open: tt.open}
 		if s := q.settings(); !slices.Equal(s.HeaderDigest, tt.digests) || !slices.Equal(s.DataDigest, tt.digests) {
 			t.Errorf("target %q: got digests %v, %v, want %v", tt.target, s.HeaderDigest, s.DataDigest, tt.digests)
 		}

@@ -42,6 +42,7 @@ type loginRequest struct {
 	target string  // "": a discovery session
 	portal string
 	isid   wire.ISID
+	open   bool // without CHAP, whatever is configured
 }
 
 // loginOutcome is a connection in full feature phase.
@@ -134,17 +135,11 @@ func classifyLogin(err error) error {
 
 func (q *loginRequest) auth() (*wire.InitiatorAuth, error) {
 	var s wire.InitiatorAuthSettings
-	if q.cfg.CHAP != nil {
+	if q.cfg.CHAP != nil && !q.open {
 		if c := q.cfg.CHAP(q.target); c != nil {
 			s.CHAP = wire.Credentials{Name: c.User, Secret: c.Secret}
 			s.Algorithms = c.Algorithms
-			// Targets authenticate discovery apart from their sessions, if at all (tgtd
-			// and LIO do not, unless told to). Names that a false target makes up are of
-			// no use to it: the session proves both sides.
-			s.AllowNone = q.target == ""
-			if !s.AllowNone {
-				s.Mutual = wire.Credentials{Name: c.MutualUser, Secret: c.MutualSecret}
-			}
+			s.Mutual = wire.Credentials{Name: c.MutualUser, Secret: c.MutualSecret}
 		}
 	}
 	a, err := wire.NewInitiatorAuth(s)
@@ -257,7 +252,7 @@ func (x *exchange) run() (redirect string, err error) {
 // discovery session without credentials does. RFC 7143 6.3 (Login Phase) leaves
 // the choice to the initiator, and gotgt reads the session type there only.
 func (x *exchange) plain() bool {
-	return x.target == "" && (x.cfg.CHAP == nil || x.cfg.CHAP("") == nil)
+	return x.target == "" && (x.open || x.cfg.CHAP == nil || x.cfg.CHAP("") == nil)
 }
 
 // take gives the answers to one message of the target.
