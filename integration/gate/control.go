@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -194,4 +195,30 @@ func (g *Gate) MustCLI(t testing.TB, args ...string) string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// Stream runs the program with args like CLI, and gives its standard output line by
+// line until it ends. The end of ctx kills it.
+func (g *Gate) Stream(ctx context.Context, args ...string) (<-chan string, error) {
+	cmd := exec.CommandContext(ctx, g.binary, args...)
+	cmd.Env = append(cmd.Environ(), "PATHGATE_CONTROL=unix:"+g.dir+"/control.sock")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			select {
+			case lines <- sc.Text():
+			case <-ctx.Done():
+			}
+		}
+		_ = cmd.Wait() // killed, usually
+	}()
+	return lines, nil
 }

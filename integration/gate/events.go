@@ -40,6 +40,11 @@ func (e Event) Duration() time.Duration {
 	return d
 }
 
+// ParseEvent decodes an event from JSON.
+func ParseEvent(b []byte) (e Event, err error) {
+	return e, json.Unmarshal(b, &e)
+}
+
 // Kind matches events of one of the kinds.
 func Kind(kinds ...string) func(Event) bool {
 	return func(e Event) bool { return slices.Contains(kinds, e.Kind) }
@@ -130,8 +135,8 @@ func (x *Events) follow(ctx context.Context, client *http.Client) error {
 		if !ok {
 			continue
 		}
-		var e Event
-		if err := json.Unmarshal([]byte(data), &e); err != nil {
+		e, err := ParseEvent([]byte(data))
+		if err != nil {
 			return fmt.Errorf("event %s: %w", data, err)
 		}
 		x.add(e)
