@@ -79,10 +79,11 @@ type async struct {
 	err  error
 }
 
-func start(c *nbdclient.Client, p []byte, off int64) *async {
+// start begins to write p at the start of the disk.
+func start(c *nbdclient.Client, p []byte) *async {
 	a := &async{done: make(chan struct{})}
 	go func() {
-		_, a.err = c.WriteAt(p, off)
+		_, a.err = c.WriteAt(p, 0)
 		close(a.done)
 	}()
 	return a
@@ -144,7 +145,7 @@ func isWrite(p proxy.PDU) bool { return p.Opcode == proxy.SCSICommand && p.DataL
 func (b *bed) caught(t *testing.T, c *nbdclient.Client, is func() bool) *async {
 	t.Helper()
 	for range 8 {
-		w := start(c, block(1), 0)
+		w := start(c, block(1))
 		if gate.Poll(300*time.Millisecond, func() bool { return w.ended(0) || is() }) && !w.ended(0) {
 			return w
 		}
@@ -165,7 +166,7 @@ func TestHalfWriteInProxy(t *testing.T) {
 	mark := b.g.Events.Mark()
 	w1 := b.caught(t, c, held)
 	w1.must(t, "W1", 15*time.Second)
-	w2 := start(c, block(2), 0)
+	w2 := start(c, block(2))
 	w2.must(t, "W2", 15*time.Second)
 	if got := b.g.Events.Since(mark, gate.Kind("fence-done")); len(got) == 0 {
 		t.Error("W2 was acknowledged without a fence")
@@ -192,7 +193,7 @@ func TestStoppedProcess(t *testing.T) {
 	})
 	mark := b.g.Events.Mark()
 	w1.must(t, "W1", 15*time.Second) // over the other process
-	w2 := start(c, block(2), 0)
+	w2 := start(c, block(2))
 	for i := range 20 { // non-overlapping I/O goes on
 		begin := time.Now()
 		if _, err := other.WriteAt(block(9), far+int64(i)*blockSize); err != nil {
@@ -280,7 +281,7 @@ func TestSlowWorker(t *testing.T) {
 	if d := time.Since(caught); d > 2*time.Second {
 		t.Errorf("W1 took %v over the other path", d)
 	}
-	w2 := start(c, block(2), 0)
+	w2 := start(c, block(2))
 	w2.must(t, "W2", 15*time.Second)
 	if d := time.Since(caught); d < 2*time.Second {
 		t.Errorf("W2 was acknowledged after %v, while W1 was in its worker", d)
