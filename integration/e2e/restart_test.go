@@ -226,8 +226,10 @@ func TestDiskAppears(t *testing.T) {
 // also by the next run.
 func TestDiskSwapped(t *testing.T) {
 	portal := func(scsiID string) *tgtd.Server {
-		return tgtd.New(t, tgtd.Options{Portals: []string{"127.0.0.1:0"}, Targets: []tgtd.Target{{Name: iqn,
-			LUNs: []tgtd.LUN{{SizeBytes: lunSize, SCSIID: scsiID, SCSISN: scsiID}}}}})
+		return tgtd.New(t, tgtd.Options{Portals: []string{"127.0.0.1:0"}, Targets: []tgtd.Target{{
+			Name: iqn,
+			LUNs: []tgtd.LUN{{SizeBytes: lunSize, SCSIID: scsiID, SCSISN: scsiID}},
+		}}})
 	}
 	first := portal("first")
 	p := proxy.MustNew(t, proxy.Options{Target: first.Portals()[0], Protocol: proxy.ISCSI})
