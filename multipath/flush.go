@@ -60,10 +60,17 @@ func (d *Device) moveLocked(out *outbox, p *Path, to *server) {
 	from.slots = from.slots.Without(p.slot)
 	p.server = to
 	to.slots = to.slots.With(p.slot)
-	if from.slots == 0 {
-		d.loseLocked(out, p, from, "nothing leads to the cache with unflushed writes any more")
-		d.servers = slices.DeleteFunc(d.servers, func(s *server) bool { return s == from })
+	if from.slots != 0 {
+		return
 	}
+	switch {
+	case !from.needsFlush():
+	case d.rule.CacheProtected || d.noCache:
+		to.written++ // what is behind both is to be flushed through to
+	default:
+		d.loseLocked(out, p, from, "nothing leads to the cache with unflushed writes any more")
+	}
+	d.servers = slices.DeleteFunc(d.servers, func(s *server) bool { return s == from })
 }
 
 // placeLocked finds p's server after a login: before are the keys that the LUN had
@@ -85,7 +92,7 @@ func (d *Device) placeLocked(out *outbox, p *Path, before []uint64) {
 	}
 	apart := false
 	for _, q := range d.paths {
-		if q == p || q.port.target != p.port.target || q.token == 0 || !q.live {
+		if q == p || q.port.target != p.port.target || q.token == 0 || !q.live || q.markedGen != q.gen {
 			continue
 		}
 		if p.togetherLocked(q) {
