@@ -141,6 +141,7 @@ func TestCommandDeadline(t *testing.T) {
 			if e := c.at.Sub(start); e < 8*time.Second || e > 8100*time.Millisecond {
 				t.Errorf("%v took %v, want a little over 8 s", op, e)
 			}
+			synctest.Wait() // the abort follows the request that goes elsewhere
 			if bd.net.count(&bd.net.aborts) != 1 {
 				t.Errorf("%v: %d ABORT TASK, want 1", op, bd.net.count(&bd.net.aborts))
 			}
