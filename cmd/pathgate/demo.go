@@ -218,10 +218,10 @@ func (d *demo) story(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	failover := make(chan struct{})
+	lost := make(chan struct{})
 	following, stop := context.WithCancel(ctx)
 	var teller sync.WaitGroup
-	teller.Go(func() { d.tell(following, from, failover) })
+	teller.Go(func() { d.tell(following, from, lost) })
 	defer teller.Wait()
 	defer stop()
 
@@ -232,9 +232,9 @@ func (d *demo) story(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-failover:
+	case <-lost:
 	default:
-		return fmt.Errorf("the gateway told of no failover within %v of the cut", demoCut*demoTick)
+		return fmt.Errorf("the gateway told of no lost path within %v of the cut", demoCut*demoTick)
 	}
 	d.say(time.Now(), "*** path vmhba1 is restored")
 	if err := d.relays[1].Restore(); err != nil {
@@ -297,8 +297,9 @@ func (d *demo) lastEvent(ctx context.Context) (uint64, error) {
 }
 
 // tell prints what the gateway says of the lost path, as it comes, and closes
-// failover at the event of that name.
-func (d *demo) tell(ctx context.Context, from uint64, failover chan<- struct{}) {
+// lost when it knows of the loss. A failover is told only if a request was in
+// flight on that path.
+func (d *demo) tell(ctx context.Context, from uint64, lost chan<- struct{}) {
 	told := false
 	for e, err := range d.api.Follow(ctx, control.EventQuery{From: from + 1}, control.FollowOptions{}) {
 		if err != nil {
@@ -307,7 +308,11 @@ func (d *demo) tell(ctx context.Context, from uint64, failover chan<- struct{}) 
 		text := ""
 		switch e.Kind {
 		case gateway.KindPathDown.String():
-			text = fmt.Sprintf("path %s is lost: %s", e.Path, e.Message)
+			text = fmt.Sprintf("path %s is lost %v after the cut: %s", e.Path, e.Time.Sub(d.cut).Round(10*time.Microsecond), e.Message)
+			if !told {
+				told = true
+				close(lost)
+			}
 		case gateway.KindFailover.String():
 			text = fmt.Sprintf("failover complete %v after the cut: %s request(s) that were in flight went out on the other path",
 				e.Time.Sub(d.cut).Round(10*time.Microsecond), cmp.Or(attr(e, "requests"), "0"))
@@ -321,10 +326,6 @@ func (d *demo) tell(ctx context.Context, from uint64, failover chan<- struct{}) 
 			continue
 		}
 		d.say(e.Time, text)
-		if e.Kind == gateway.KindFailover.String() && !told {
-			told = true
-			close(failover)
-		}
 	}
 }
 

@@ -36,8 +36,7 @@ func TestDemo(t *testing.T) {
 		`disk +vm1/root .* 2 of 2 paths`,
 		`disk +vm3/root .* 2 of 2 paths`,
 		`\*\*\* path vmhba1 is cut`,
-		`path vmhba1:1:1 is lost`,
-		`failover complete [0-9.µm]+s after the cut`,
+		`path vmhba1:1:1 is lost [0-9.µm]+s after the cut`,
 		`path vmhba1:1:1 has been stable and is in use again`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {
