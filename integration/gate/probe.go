@@ -110,29 +110,3 @@ func (p *Probe) InFlight(at time.Time) (last time.Duration, n int) {
 	}
 	return last, n
 }
-
-// Slowest returns the longest request that began in [from, to).
-func (p *Probe) Slowest(from, to time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var d time.Duration
-	for _, s := range p.spans {
-		if !s.Begin.Before(from) && s.Begin.Before(to) {
-			d = max(d, s.End.Sub(s.Begin))
-		}
-	}
-	return d
-}
-
-// Ended counts the requests that ended well in [from, to).
-func (p *Probe) Ended(from, to time.Time) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, s := range p.spans {
-		if s.Err == nil && !s.End.Before(from) && s.End.Before(to) {
-			n++
-		}
-	}
-	return n
-}
