@@ -69,12 +69,12 @@ func (b *bed) strike(t *testing.T, kind string, i int, lasts time.Duration) {
 		}
 		p, before := b.proxies[i], b.proxies[i].Counters().Fault(k)
 		p.MustSet(proxy.Fault{Kind: k})
+		if err := p.Wait(func(c proxy.Counters) bool { return c.Fault(k).Times > before.Times }, 5*time.Second); err != nil {
+			t.Errorf("%s of portal %d hit nothing: %v", kind, i, err)
+		}
 		if k == proxy.BlackHole || k == proxy.Hold {
 			<-time.After(lasts)
 			p.Clear()
-		}
-		if p.Counters().Fault(k).Times == before.Times {
-			t.Errorf("%s of portal %d hit nothing", kind, i)
 		}
 	}
 	if err != nil {
