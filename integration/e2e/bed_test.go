@@ -255,6 +255,19 @@ func onPath(kind string, paths []string) func(gate.Event) bool {
 	return func(e gate.Event) bool { return e.Kind == kind && slices.Contains(paths, e.Path) }
 }
 
+// failedOver gives the failover that the loss of the paths led to. There is none
+// when nothing was in flight on them at the moment of a short fault.
+func (b *bed) failedOver(mark int, paths []string) (e gate.Event, ok bool) {
+	gate.Poll(2*time.Second, func() bool {
+		list := b.g.Events.Since(mark, onPath("failover", paths))
+		if ok = len(list) > 0; ok {
+			e = list[0]
+		}
+		return ok
+	})
+	return e, ok
+}
+
 // lost waits until each of the paths is told to be down, and nothing else is.
 func (b *bed) lost(t testing.TB, mark int, paths []string, timeout time.Duration) {
 	t.Helper()

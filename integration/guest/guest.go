@@ -278,6 +278,16 @@ func (g *Guest) Console() string {
 	return string(b)
 }
 
+// State tells whether QEMU runs, or how it ended and what it said.
+func (g *Guest) State() string {
+	select {
+	case <-g.done:
+		return fmt.Sprintf("qemu ended: %v %s", g.cmd.ProcessState, strings.TrimSpace(g.stderr.String()))
+	default:
+		return "qemu runs"
+	}
+}
+
 // Output is what the script has printed so far.
 func (g *Guest) Output() string {
 	g.channel.mu.Lock()

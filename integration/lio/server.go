@@ -47,7 +47,7 @@ func New(t testing.TB, o Options) *Server {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("lio console:\n%s", s.guest.Console())
+			t.Logf("lio: %s; console:\n%s", s.guest.State(), s.guest.Console())
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
