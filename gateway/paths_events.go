@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"pathgate/backends"
 	"pathgate/multipath"
 )
 
@@ -67,9 +68,17 @@ func eventTable(k multipath.EventKind) eventRow {
 	return eventRow{KindDeviceChanged, SeverityNotice, k.String()}
 }
 
-// Event publishes e. It is called without a lock, on any goroutine.
+// Event publishes e. It is called without a lock, on any goroutine. What an orderly
+// stop does to the paths is no fault: it is told as information, and that no path is
+// left then is not told at all.
 func (x *pathEvents) Event(e multipath.Event) {
 	row := eventTable(e.Kind)
+	if e.Loss == backends.LossClosed {
+		if e.Kind == multipath.NoPaths {
+			return
+		}
+		row.severity = SeverityInfo
+	}
 	out := Event{Time: e.Time, Kind: row.kind, Severity: row.severity, Device: e.Device, Path: e.Path, Message: e.Reason}
 	if out.Message == "" {
 		out.Message = row.text
