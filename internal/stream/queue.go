@@ -17,6 +17,9 @@ const (
 	// maxVector is the most slices that one vector write takes. A longer list
 	// gains nothing: the copy into the kernel outweighs the call.
 	maxVector = 64
+	// maxWrite is how many bytes one vector write takes, but for a single slice
+	// that is longer: what is in a write cannot be overtaken any more.
+	maxWrite = 1 << 20
 	// headerChunk is the memory in which headers are collected, in bytes.
 	headerChunk = 4096
 	// joinBytes is the most that writeConn puts into one Write: a TLS record.
@@ -373,8 +376,11 @@ func (q *Queue) writer() {
 
 // gatherLocked fills the vector with the first entries.
 func (q *Queue) gatherLocked() {
-	n := 0
+	n, size := 0, 0
 	for i := q.head; i < len(q.ents) && n < maxVector; i++ {
+		if size += len(q.ents[i].b); size > maxWrite && n > 0 {
+			break
+		}
 		q.vec[n] = q.ents[i].b
 		n++
 	}

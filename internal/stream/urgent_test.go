@@ -20,9 +20,9 @@ func TestUrgentOvertakes(t *testing.T) {
 		tag  uint64
 		n    int
 	}{
-		{"payloads", 256 << 10, 0, NoTag, 60},
-		{"payloads with digests", 256<<10 - 1, 5, NoTag, 60},
-		{"tagged", 256 << 10, 4, 7, 60},
+		{"payloads", 256 << 10, 0, NoTag, 100},
+		{"payloads with digests", 256<<10 - 1, 5, NoTag, 100},
+		{"tagged", 256 << 10, 4, 7, 100},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			near, far := pair(t)
