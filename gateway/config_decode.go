@@ -130,7 +130,11 @@ func (d *decoder) text(v value, key string, into *string, check checker) {
 		return
 	}
 	if v.kind != kindScalar {
-		d.fault(key, "is "+v.kind.String(), "a text")
+		rule := "a text"
+		if v.kind == kindMap { // the decoder takes a:1 inside braces for a mapping
+			rule = "a text, in quotes if it has a colon"
+		}
+		d.fault(key, "is "+v.kind.String(), rule)
 		return
 	}
 	if msg, rule := check(v.text); msg != "" {
