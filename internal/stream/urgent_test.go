@@ -85,7 +85,8 @@ func TestUrgentOvertakes(t *testing.T) {
 			for i, id := range order {
 				at[id] = i
 			}
-			if at[201] > tt.n/2 || at[202] != at[201]+1 {
+			// The writer may go on between the two, so others may stand between them.
+			if at[202] > tt.n/2 || at[202] < at[201] {
 				t.Errorf("the messages that may go anywhere did not overtake: %v", order)
 			}
 			if order[at[200]-1] != behind {
