@@ -146,7 +146,10 @@ func TestLIO(t *testing.T) {
 	}
 	b.g = gate.New(t, b.config(bedOptions{config: gate.Config{Disks: []string{`{name: root, lun: "vmhba0:0:0"}`}}}))
 	b.settle(t)
+	control := b.g.Events.Mark()
 	l := b.startStamps(t, 6)
+	l.flow(t)
+	b.quiet(t, control) // the same load before anything is broken
 	failovers := 0
 	for round := range 4 {
 		i := round % 2

@@ -155,6 +155,20 @@ func (b *bed) caught(t *testing.T, c *nbdclient.Client, is func() bool) *async {
 	return nil
 }
 
+// TestControl: the same writes with nothing held or stopped: none waits for a
+// fence, and the newer one stays.
+func TestControl(t *testing.T) {
+	b := newBed(t, 1, "")
+	c := b.g.Connect(t, "vm1/root")
+	mark := b.g.Events.Mark()
+	start(c, block(1)).must(t, "W1", 15*time.Second)
+	start(c, block(2)).must(t, "W2", 15*time.Second)
+	b.stays(t, c, 2, time.Second)
+	if got := b.g.Events.Since(mark, gate.Kind("ghost-held", "fence-start", "fence-done", "path-down")); len(got) > 0 {
+		t.Errorf("nothing was broken, and this was told: %v", got)
+	}
+}
+
 // TestHalfWriteInProxy: one tgtd. The second half of W1 stays in the proxy of path
 // A; A is then found dead, W1 goes over B, W2 overwrites it, and the proxy lets
 // go what it has: HAZARDS H1(c).
