@@ -124,9 +124,11 @@ func (b *bed) disk(t *testing.T, off int64, n int) []byte {
 	return p
 }
 
-// stays fails if the range at 0 is anything but fill, now or within a while.
-func (b *bed) stays(t *testing.T, c *nbdclient.Client, fill byte, d time.Duration) {
+// stays fails if the range at 0 is anything but the second block that the
+// tests write, now or within a while.
+func (b *bed) stays(t *testing.T, c *nbdclient.Client, d time.Duration) {
 	t.Helper()
+	const fill = 2
 	got := make([]byte, blockSize)
 	if gate.Poll(d, func() bool { return !bytes.Equal(b.disk(t, 0, len(got)), block(fill)) }) {
 		g := b.disk(t, 0, len(got))
@@ -163,7 +165,7 @@ func TestControl(t *testing.T) {
 	mark := b.g.Events.Mark()
 	start(c, block(1)).must(t, "W1", 15*time.Second)
 	start(c, block(2)).must(t, "W2", 15*time.Second)
-	b.stays(t, c, 2, time.Second)
+	b.stays(t, c, time.Second)
 	if got := b.g.Events.Since(mark, gate.Kind("ghost-held", "fence-start", "fence-done", "path-down")); len(got) > 0 {
 		t.Errorf("nothing was broken, and this was told: %v", got)
 	}
@@ -186,7 +188,7 @@ func TestHalfWriteInProxy(t *testing.T) {
 		t.Error("W2 was acknowledged without a fence")
 	}
 	b.proxies[0].Clear()
-	b.stays(t, c, 2, 2*time.Second)
+	b.stays(t, c, 2*time.Second)
 	b.g.WaitUp(t, 2, 30*time.Second)
 }
 
@@ -230,7 +232,7 @@ func TestStoppedProcess(t *testing.T) {
 	if got := b.g.Events.Since(mark, gate.Kind("fence-done")); len(got) == 0 {
 		t.Error("W2 was acknowledged without a fence")
 	}
-	b.stays(t, c, 2, 2*time.Second)
+	b.stays(t, c, 2*time.Second)
 	b.g.WaitUp(t, 2, 30*time.Second)
 }
 
@@ -303,6 +305,6 @@ func TestSlowWorker(t *testing.T) {
 	if got := b.g.Events.Since(mark, gate.Kind("fence-done")); len(got) == 0 {
 		t.Error("W2 was acknowledged without a fence")
 	}
-	b.stays(t, c, 2, 4*time.Second)
+	b.stays(t, c, 4*time.Second)
 	b.g.WaitUp(t, 2, 30*time.Second)
 }
