@@ -93,15 +93,22 @@ func (c *conn) info(o option, data []byte) (waited time.Duration, err error) {
 		t, text := refusal(err)
 		return waited, c.replyError(o, t, text)
 	}
-	if err = c.describe(o, &req, &h, &info); err == nil && mode == Use {
-		c.enter(&h, &info)
-		return waited, errTransmission
+	if err = c.describe(o, &req, &h, &info); err != nil || mode == Inspect {
+		h.close() // before the client knows that it has its answer
+		if err == nil {
+			err = c.reply(o, repAck, nil)
+		}
+		return waited, err
 	}
-	h.close()
-	return waited, err
+	if err = c.reply(o, repAck, nil); err != nil {
+		h.close()
+		return waited, err
+	}
+	c.enter(&h, &info)
+	return waited, errTransmission
 }
 
-// describe sends the information on an export, and the ACK.
+// describe sends the information on an export. The ACK is still to be sent.
 func (c *conn) describe(o option, req *infoRequest, h *Handle, info *backends.Info) error {
 	b := binary.BigEndian.AppendUint16(nil, infoExport)
 	b = binary.BigEndian.AppendUint64(b, info.Size)
@@ -130,7 +137,7 @@ func (c *conn) describe(o option, req *infoRequest, h *Handle, info *backends.In
 			return err
 		}
 	}
-	return c.reply(o, repAck, nil)
+	return nil
 }
 
 // exportName answers NBD_OPT_EXPORT_NAME, which knows no errors: what fails ends
