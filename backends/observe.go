@@ -73,8 +73,11 @@ const (
 	ParkFence
 	// ParkOrder: an older write to the range is in flight.
 	ParkOrder
-	// ParkBusy: the target asked to wait (BUSY, TASK SET FULL, becoming ready).
+	// ParkBusy: the target asked to wait (BUSY, becoming ready).
 	ParkBusy
+	// ParkFull: the target takes no more commands at once (TASK SET FULL). Told for
+	// each such answer: what is in flight then is the most that it takes.
+	ParkFull
 	// ParkTransition: the port group is in transition (ALUA).
 	ParkTransition
 	// ParkReset: the LUN is being reset to fence old writes.
@@ -92,6 +95,8 @@ func (p ParkReason) String() string {
 		return "order"
 	case ParkBusy:
 		return "busy"
+	case ParkFull:
+		return "task-set-full"
 	case ParkTransition:
 		return "transition"
 	case ParkReset:

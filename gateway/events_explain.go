@@ -37,6 +37,7 @@ const (
 	WhyFence                         // waits: an older write of unknown end overlaps
 	WhyOrder                         // waits: an older write to the range is in flight
 	WhyBusy                          // waits: the target is busy; Detail: ns until it is tried again
+	WhyFull                          // waits: the target takes no more commands at once
 	WhyTransition                    // waits: the port group is in transition
 	WhyReset                         // waits: the LUN is being reset
 	WhyWindow                        // waits: as many requests as allowed are in flight; Detail: how many
@@ -55,6 +56,7 @@ var reasonNames = [...]string{
 	WhyFence:       "fence",
 	WhyOrder:       "order",
 	WhyBusy:        "busy",
+	WhyFull:        "task-set-full",
 	WhyTransition:  "transition",
 	WhyReset:       "reset",
 	WhyWindow:      "window",

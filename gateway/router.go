@@ -223,6 +223,8 @@ func parkReason(r backends.ParkReason) Reason {
 		return WhyOrder
 	case backends.ParkBusy:
 		return WhyBusy
+	case backends.ParkFull:
+		return WhyFull
 	case backends.ParkTransition:
 		return WhyTransition
 	case backends.ParkReset:

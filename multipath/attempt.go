@@ -32,7 +32,7 @@ type task struct {
 	parked  backends.ParkReason // 0: not parked
 	told    bool                // the observer was told Park
 	downed  *Path               // it was in flight there when it went down, and is not sent again yet
-	wake    time.Time           // ParkBusy, ParkTransition: when to try again
+	wake    time.Time           // ParkBusy, ParkFull, ParkTransition: when to try again
 	since   time.Time           // of the first of a row of BUSY
 	fencing bool                // it ends when its ghosts are fenced
 	ending  bool                // Abort was asked for

@@ -111,8 +111,10 @@ func byResult(op backends.Op, r backends.Result) verdict {
 		return verdict{action: other}
 	}
 	switch scsi.Status(r.Status) {
-	case scsi.StatusBusy, scsi.StatusTaskSetFull:
+	case scsi.StatusBusy:
 		return verdict{action: same, effect: effectSlower, reason: backends.ParkBusy}
+	case scsi.StatusTaskSetFull:
+		return verdict{action: same, effect: effectSlower, reason: backends.ParkFull}
 	case scsi.StatusReservationConflict:
 		return verdict{action: deliver, class: backends.ReservationConflict}
 	case scsi.StatusTaskAborted:

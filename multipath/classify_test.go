@@ -98,6 +98,9 @@ func TestH08Classification(t *testing.T) {
 			if got.action == same && got.reason == 0 {
 				t.Error("SAME without a reason to park")
 			}
+			if full := got.reason == backends.ParkFull; full != (c.res.Status == 0x28) {
+				t.Errorf("status %#02x is parked as %v", c.res.Status, got.reason)
+			}
 		})
 	}
 }

@@ -70,7 +70,7 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 	}
 	for t := d.firstTask; t != nil; t = t.next {
 		switch t.parked {
-		case backends.ParkNoPath, backends.ParkReset, backends.ParkBusy, backends.ParkTransition:
+		case backends.ParkNoPath, backends.ParkReset, backends.ParkBusy, backends.ParkFull, backends.ParkTransition:
 			if t.wake.IsZero() {
 				d.queueLocked(t)
 			}

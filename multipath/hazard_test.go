@@ -506,6 +506,7 @@ type watcher struct {
 	out  map[*backends.Request]bool
 	bad  []string
 	seen []backends.QueueKind
+	why  []backends.ParkReason // of each Park
 	cap  [][2]float64
 }
 
@@ -518,6 +519,9 @@ func (w *watcher) QueueEvent(_ *backends.Batch, ev backends.QueueEvent) {
 	}
 	w.out[ev.Request] = leaves
 	w.seen = append(w.seen, ev.Kind)
+	if ev.Kind == backends.Park {
+		w.why = append(w.why, ev.Reason)
+	}
 }
 
 func (w *watcher) CapacityChanged(_ *backends.Batch, now, nominal float64) {

@@ -126,6 +126,37 @@ func TestBusy(t *testing.T) {
 	})
 }
 
+// The observer tells BUSY from TASK SET FULL, and hears of each answer.
+func TestFullIsNotBusy(t *testing.T) {
+	for _, c := range []struct {
+		status uint8
+		want   backends.ParkReason
+	}{{0x08, backends.ParkBusy}, {0x28, backends.ParkFull}} {
+		t.Run(c.want.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bd, _, l := oneDisk(t, nil)
+				defer bd.stop()
+				d := bd.device()
+				w := &watcher{out: map[*backends.Request]bool{}}
+				d.Observe(w)
+				left := 3
+				bd.net.with(func() {
+					l.answer = func(*backends.Request) (backends.Result, bool) {
+						left--
+						return status(c.status), left >= 0
+					}
+				})
+				mustOK(t, write(d, 0, 4096, 1))
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if want := []backends.ParkReason{c.want, c.want, c.want}; !slices.Equal(w.why, want) || len(w.bad) > 0 {
+					t.Errorf("got %v, want %v; out of turn: %v", w.why, want, w.bad)
+				}
+			})
+		})
+	}
+}
+
 func TestSeekerPlaces(t *testing.T) {
 	s := &seeker{portal: "10.0.0.1:3260", spec: &Target{Portals: []string{"10.0.0.1:3260"}}}
 	list := []backends.TargetPortal{
