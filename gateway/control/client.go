@@ -136,11 +136,6 @@ func (c *Client) call(ctx context.Context, method string, answer, body any, part
 			return &Error{CodeNotFound, fmt.Sprintf("%s %q: no such %s", kind, p, kind)}
 		}
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-	}
 	var send io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -149,7 +144,17 @@ func (c *Client) call(ctx context.Context, method string, answer, body any, part
 		}
 		send = strings.NewReader(string(b))
 	}
-	r, err := http.NewRequestWithContext(ctx, method, address(parts...), send)
+	return c.exchange(ctx, method, address(parts...), answer, send)
+}
+
+// exchange sends a request to an address, and decodes the answer.
+func (c *Client) exchange(ctx context.Context, method, to string, answer any, send io.Reader) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+	}
+	r, err := http.NewRequestWithContext(ctx, method, to, send)
 	if err != nil {
 		return err
 	}

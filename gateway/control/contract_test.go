@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 func TestFields(t *testing.T) {
 	for _, v := range []any{
 		&control.Path{}, &control.Device{}, &control.Disk{}, &control.VM{}, &control.Event{}, &control.Version{},
+		&control.DiskShare{}, &control.VMShare{}, &control.ShareLUN{}, &control.ShareChange{}, &control.VMShareChange{}, &control.LUNShareChange{},
 	} {
 		name := strings.ToLower(reflect.TypeOf(v).Elem().Name())
 		t.Run(name, func(t *testing.T) {
@@ -76,9 +77,14 @@ func fill(t *testing.T, v reflect.Value) {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(t, v.Index(0))
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem())
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf("fence"), reflect.ValueOf(7))
+		v.SetMapIndex(reflect.ValueOf("fence"), reflect.ValueOf(7).Convert(v.Type().Elem()))
 	default:
 		t.Fatalf("fill cannot do %v", v.Type())
 	}
@@ -166,6 +172,20 @@ func TestAnswers(t *testing.T) {
 		{"unknown field", "POST", "/v1/paths/vmhba0:0:1/disable", `{"farce":true}`, 400, "bad_request", "farce"},
 		{"two values", "POST", "/v1/paths/vmhba0:0:1/disable", `{}{}`, 400, "bad_request", "more than one"},
 		{"wrong type", "POST", "/v1/paths/vmhba0:0:1/disable", `{"force":"yes"}`, 400, "bad_request", ""},
+		{"nearest share", "GET", "/v1/shares/vm1/roto", "", 404, "not_found", "disk vm1/roto: no such disk; did you mean vm1/root?"},
+		{"nearest share of a vm", "PATCH", "/v1/shares/vm2", `{"priority":1}`, 404, "not_found", "did you mean vm1?"},
+		{"nearest scheduler", "DELETE", "/v1/share-luns/gould", "", 404, "not_found", "lun gould: no such lun; did you mean gold?"},
+		{"a change of nothing", "PATCH", "/v1/shares/vm1/root", `{}`, 400, "bad_request", "sets nothing"},
+		{"a change without a body", "PATCH", "/v1/share-luns/gold", "", 400, "bad_request", "sets nothing"},
+		{"a change of another object", "PATCH", "/v1/shares/vm1/root", `{"priority":1}`, 400, "bad_request", "priority"},
+		{"a value of another type", "PATCH", "/v1/shares/vm1/root", `{"shares":"many"}`, 400, "bad_request", "shares"},
+		{"a part of a number", "PATCH", "/v1/shares/vm1/root", `{"shares":1.5}`, 400, "bad_request", "shares"},
+		{"a value out of range", "PATCH", "/v1/shares/vm1/root", `{"shares":-1}`, 400, "bad_request", "disk vm1/root: shares -1"},
+		{"put a share", "PUT", "/v1/shares/vm1/root", `{"shares":1}`, 405, "method_not_allowed", "only DELETE, GET, HEAD, PATCH"},
+		{"explain nothing", "GET", "/v1/explain?of=vm7", "", 404, "not_found", "vm, disk or lun vm7: no such vm, disk or lun; did you mean vm1?"},
+		{"explain none", "GET", "/v1/explain?last=0", "", 400, "bad_request", "from 1 to"},
+		{"explain twice", "GET", "/v1/explain?of=vm1&of=vm1", "", 400, "bad_request", "twice"},
+		{"explain unknown parameter", "GET", "/v1/explain?since=1", "", 400, "bad_request", "since"},
 		{"events from text", "GET", "/v1/events?from=abc", "", 400, "bad_request", "from"},
 		{"events from minus", "GET", "/v1/events?from=-1", "", 400, "bad_request", "from"},
 		{"events from and last", "GET", "/v1/events?from=1&last=1", "", 400, "bad_request", "exclude"},
@@ -193,9 +213,9 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestListsAreArrays(t *testing.T) {
-	src := &fake{wake: make(chan struct{}), first: 1}
+	src := &fake{fakeShares: fakeShares{none: true}, wake: make(chan struct{}), first: 1}
 	addr, _ := serve(t, src, control.Options{})
-	for _, list := range []string{"paths", "devices", "disks", "vms", "events"} {
+	for _, list := range []string{"paths", "devices", "disks", "vms", "events", "shares", "share-luns", "explain"} {
 		status, header, body := ask(t, addr, "GET /v1/"+list+" HTTP/1.1\r\nHost: x\r\n\r\n")
 		if status != 200 || strings.TrimSpace(body) != "[]" || header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %d %q %v, want an empty array", list, status, body, header)

@@ -13,6 +13,11 @@
 //	GET  /v1/disks                 GET /v1/disks/{vm}/{disk}
 //	GET  /v1/vms                   GET /v1/vms/{name}
 //	GET  /v1/events?from=N | last=N [&follow=true]
+//	GET  /v1/shares
+//	GET, PATCH, DELETE  /v1/shares/{vm}  /v1/shares/{vm}/{disk}
+//	GET  /v1/share-luns
+//	GET, PATCH, DELETE  /v1/share-luns/{name, alias or identity}
+//	GET  /v1/explain?of={vm, vm/disk or LUN}&last=N
 //
 // A list is a JSON array, never null; its element is what GET of one name gives.
 // Names and meanings of fields stay, new fields may come: a client leaves out what
@@ -22,6 +27,10 @@
 // A POST may carry a JSON object, at most Options.MaxBody bytes, and answers with the
 // path as it is then; the same one twice is no error. Disabling the last usable path
 // of a device is refused unless the body is {"force": true}, since its I/O would wait.
+//
+// A PATCH carries the fields to change (ShareChange, VMShareChange, LUNShareChange), and
+// a DELETE takes what PATCHes have set back to the configuration. Both are answered when
+// the change is on stable storage and in force, with the object as it is then.
 //
 // An answer that is not 2xx is {"error": {"code": ..., "message": ...}}. The codes are
 // those of this package; the message names the object, and the nearest name that

@@ -35,6 +35,12 @@ func (s *Server) routes() http.Handler {
 		"/v1/vms":                  {"GET": s.listVMs},
 		"/v1/vms/{name}":           {"GET": s.getVM},
 		"/v1/events":               {"GET": s.getEvents},
+		"/v1/shares":               {"GET": s.withShares(s.listShares)},
+		"/v1/shares/{vm}":          {"GET": s.withShares(s.getVMShare), "PATCH": s.withShares(s.setVMShare), "DELETE": s.withShares(s.resetVMShare)},
+		"/v1/shares/{vm}/{disk}":   {"GET": s.withShares(s.getDiskShare), "PATCH": s.withShares(s.setDiskShare), "DELETE": s.withShares(s.resetDiskShare)},
+		"/v1/share-luns":           {"GET": s.withShares(s.listShareLUNs)},
+		"/v1/share-luns/{name}":    {"GET": s.withShares(s.getShareLUN), "PATCH": s.withShares(s.setShareLUN), "DELETE": s.withShares(s.resetShareLUN)},
+		"/v1/explain":              {"GET": s.withShares(s.getExplain)},
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			s.serve(w, r, byMethod(m))
@@ -64,12 +70,23 @@ func (s *Server) check(r *http.Request) *Error {
 	if !strings.HasPrefix(r.URL.Path, "/") { // such as "*"
 		return &Error{CodeBadRequest, fmt.Sprintf("%q is not a path", shorten(r.URL.Path))}
 	}
-	for i, part := range strings.Split(r.URL.Path, "/") {
-		if part == "." || part == ".." || part == "" && i > 0 && len(r.URL.Path) > 1 {
-			return &Error{CodeBadRequest, fmt.Sprintf("the path %q has an empty part or one of dots", shorten(r.URL.Path))}
-		}
+	empty := func(part string) bool { return part == "" } // a part may begin with an encoded slash
+	dots := func(part string) bool { return part == "." || part == ".." }
+	if len(r.URL.Path) > 1 && slices.ContainsFunc(strings.Split(r.URL.EscapedPath(), "/")[1:], empty) ||
+		slices.ContainsFunc(strings.Split(r.URL.Path, "/"), dots) {
+		return &Error{CodeBadRequest, fmt.Sprintf("the path %q has an empty part or one of dots", shorten(r.URL.Path))}
 	}
 	return nil
+}
+
+// withShares refuses what a Source without shares cannot do.
+func (s *Server) withShares(h handler) handler {
+	if s.shares != nil {
+		return h
+	}
+	return func(http.ResponseWriter, *http.Request) error {
+		return &Error{CodeNotFound, "this gateway has no share scheduler"}
+	}
 }
 
 func byMethod(m map[string]handler) handler {

@@ -56,6 +56,7 @@ const (
 // Server answers the API for one Source.
 type Server struct {
 	src       Source
+	shares    ShareSource // src, too; nil: it has none
 	opt       Options
 	run       string        // differs from run to run
 	followers chan struct{} // one token for each event stream
@@ -67,6 +68,7 @@ type Server struct {
 func NewServer(src Source, o Options) *Server {
 	o.defaults()
 	s := &Server{src: src, opt: o, run: rand.Text(), followers: make(chan struct{}, o.MaxFollowers)}
+	s.shares, _ = src.(ShareSource)
 	s.handler = s.routes()
 	return s
 }

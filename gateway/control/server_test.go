@@ -18,6 +18,7 @@ import (
 
 // fake is a Source that lives in memory.
 type fake struct {
+	fakeShares
 	mu      sync.Mutex
 	paths   []control.Path
 	devices []control.Device
@@ -32,7 +33,7 @@ type fake struct {
 
 func newFake() *fake {
 	since := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	f := &fake{wake: make(chan struct{}), first: 1}
+	f := &fake{fakeShares: newFakeShares(), wake: make(chan struct{}), first: 1}
 	for i, health := range []string{"up", "up", "down"} {
 		f.paths = append(f.paths, control.Path{
 			Name: fmt.Sprintf("vmhba%d:0:1", i), Device: "vmhba0:0:1", Adapter: fmt.Sprintf("vmhba%d", i),
