@@ -28,8 +28,10 @@ type Config struct {
 	Adapters []AdapterConfig
 	// Targets are the portals that sessions go to. May be empty when all disks are files.
 	Targets []TargetConfig
-	// LUNs are rules per identity; the first that matches wins. Use LUNRuleFor.
+	// LUNs are rules per identity or file; the first that matches wins. Use LUNRuleFor.
 	LUNs []LUNRule
+	// Groups are sets of disks that share a weight and limits. Names are unique.
+	Groups []GroupConfig
 	// VMs own the disks. May be empty: paths can then be looked at, nothing is served.
 	VMs []VMConfig
 	// NBD is the NBD server; without a listener none is started.
@@ -93,7 +95,9 @@ type LUNRange struct{ First, Last uint16 }
 // LUNRule sets how devices are used. The zero value is not valid; LUNRuleFor gives
 // the default rule for a device that no rule matches.
 type LUNRule struct {
-	// ID is an identity, alias or canonical name, a prefix with a trailing "*", or "*".
+	// ID is an identity, alias or canonical name, or "file:" and the absolute path of a
+	// local file, a prefix of one with a trailing "*", or "*" for all LUNs and files. Of
+	// a file's rule only Scheduler and the queue's bounds count.
 	ID string
 	// Selector picks the path inside the group in use. Default service-time.
 	Selector Selector
@@ -107,6 +111,13 @@ type LUNRule struct {
 	// overlaps a ghost may pass when no fence is possible. 0: no such time, the
 	// write waits until fenced. Too short a time corrupts data. Default Timeouts.Quiesce.
 	QuiesceTime time.Duration
+	// Scheduler is how requests of the VMs are put in order.
+	Scheduler SchedulerConfig
+	// QueueCommands and QueueBytes bound what one VM may have outstanding here, where
+	// none of its disks says otherwise: 1-65536, default 1024, and 1 MiB-4 GiB, default
+	// 64 MiB.
+	QueueCommands int
+	QueueBytes    Size
 }
 
 // VMConfig is one guest.
@@ -138,6 +149,8 @@ type DiskConfig struct {
 	ReadOnly bool
 	// Open says what opening does while the LUN or file is not there. Default wait.
 	Open OpenMode
+	// Share is what the disk is to get of its LUNs or file.
+	Share DiskShare
 }
 
 // ExtentConfig is a range of one LUN.

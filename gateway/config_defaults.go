@@ -24,7 +24,7 @@ func defaultTarget() TargetConfig {
 
 func defaultVM() VMConfig { return VMConfig{Priority: defaultPriority} }
 
-func defaultDisk() DiskConfig { return DiskConfig{Open: OpenWait} }
+func defaultDisk() DiskConfig { return DiskConfig{Open: OpenWait, Share: defaultDiskShare()} }
 
 // defaultLUNRule needs the timeouts, since QuiesceTime has its default there.
 func (c *Config) defaultLUNRule() LUNRule {
@@ -33,6 +33,10 @@ func (c *Config) defaultLUNRule() LUNRule {
 		AllPathsDown: AllPathsDown{Mode: AllPathsDownAuto},
 		Cache:        CacheVolatile,
 		QuiesceTime:  c.Timeouts.Quiesce,
+		Scheduler:    defaultScheduler(),
+
+		QueueCommands: defaultQueueCommands,
+		QueueBytes:    defaultQueueBytes,
 	}
 }
 

@@ -75,7 +75,7 @@ func parseConfig(name string, b []byte, h host, files bool) (*Config, error) {
 }
 
 func (d *decoder) config(root value, c *Config) {
-	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "luns", "vms", "nbd", "timeouts")
+	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "luns", "groups", "vms", "nbd", "timeouts")
 	o.text("state", &c.State, checkPath)
 	parsed(o, "control", &c.Control, parseControl, "unix:/absolute/path, at most 107 bytes")
 	o.text("initiator", &c.Initiator, checkISCSIName)
@@ -86,6 +86,7 @@ func (d *decoder) config(root value, c *Config) {
 	o.list("adapters", func(v value, key string) { c.Adapters = append(c.Adapters, d.adapter(v, key)) })
 	o.list("targets", func(v value, key string) { c.Targets = append(c.Targets, d.target(v, key)) })
 	o.list("luns", func(v value, key string) { c.LUNs = append(c.LUNs, d.lunRule(v, key, c.defaultLUNRule())) })
+	o.list("groups", func(v value, key string) { c.Groups = append(c.Groups, d.group(v, key)) })
 	o.list("vms", func(v value, key string) { c.VMs = append(c.VMs, d.vm(v, key)) })
 	if v, key, ok := o.get("nbd"); ok {
 		c.NBD = d.nbd(v, key)
@@ -163,13 +164,18 @@ func (d *decoder) chap(v value, key string) *CHAPConfig {
 }
 
 func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
-	o := d.object(v, key, "id", "selector", "all-paths-down", "cache", "quiesce-time")
+	o := d.object(v, key, "id", "selector", "all-paths-down", "cache", "quiesce-time", "scheduler",
+		"queue-commands", "queue-bytes")
 	o.require("id")
 	o.text("id", &r.ID, checkLUNPattern)
 	enum(o, "selector", &r.Selector, SelectRoundRobin, SelectServiceTime)
 	parsed(o, "all-paths-down", &r.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	enum(o, "cache", &r.Cache, CacheVolatile, CacheProtected)
 	o.duration("quiesce-time", &r.QuiesceTime, 0, 24*time.Hour)
+	if v, key, ok := o.get("scheduler"); ok {
+		d.scheduler(v, key, &r.Scheduler)
+	}
+	o.queue(&r.QueueCommands, &r.QueueBytes)
 	return r
 }
 
@@ -189,11 +195,13 @@ func (d *decoder) vm(v value, key string) VMConfig {
 
 func (d *decoder) disk(v value, key string) DiskConfig {
 	k := defaultDisk()
-	o := d.object(v, key, "name", "lun", "offset", "size", "extents", "file", "read-only", "open")
+	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open"}
+	o := d.object(v, key, append(known, diskShareKeys()...)...)
 	o.require("name")
 	o.text("name", &k.Name, checkName)
 	o.bool("read-only", &k.ReadOnly)
 	enum(o, "open", &k.Open, OpenWait, OpenFail)
+	d.diskShare(o, &k.Share)
 	kinds := 0
 	for _, name := range []string{"lun", "extents", "file"} {
 		if o.has(name) {

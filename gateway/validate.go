@@ -25,7 +25,9 @@ func (v *validator) config(files bool) {
 	v.adapters()
 	v.targets()
 	v.lunRules()
+	v.groups()
 	v.vms()
+	v.oneGroup()
 	v.listeners()
 	v.timeouts()
 	v.extents()
@@ -110,6 +112,7 @@ func (v *validator) lunRules() {
 		if r.ID == "*" && all == "" {
 			all = key
 		}
+		v.scheduler(r, fmt.Sprintf("luns[%d].scheduler", i))
 	}
 }
 
@@ -123,6 +126,7 @@ func (v *validator) vms() {
 			at := fmt.Sprintf("%s.disks[%d]", key, j)
 			v.unique(disks, d.Name, at+".name", "disk names are unique in a VM")
 			v.diskExtents(d, at)
+			v.diskShare(d, at)
 		}
 	}
 }

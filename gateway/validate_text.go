@@ -57,10 +57,17 @@ func checkLUNName(s string) (msg, rule string) {
 	return "", ""
 }
 
-// checkLUNPattern is a LUN name that may end in a star.
+// checkLUNPattern is a LUN name, or a file's, that may end in a star.
 func checkLUNPattern(s string) (msg, rule string) {
 	if s == "*" {
 		return "", ""
+	}
+	if path, ok := strings.CutPrefix(s, fileDevicePrefix); ok {
+		prefix, _ := strings.CutSuffix(path, "*")
+		if prefix != "/" || path == "/" {
+			msg, rule = checkPath(prefix)
+		}
+		return msg, rule
 	}
 	msg, rule = checkLUNName(strings.TrimSuffix(s, "*"))
 	if msg != "" {
