@@ -20,7 +20,9 @@ type LUN interface {
 type Observer interface {
 	QueueEvent(b *Batch, ev QueueEvent)
 	// CapacityChanged tells that the usable bandwidth went to now out of
-	// nominal, in parts of any unit (paths weighted by their limits).
+	// nominal, in parts of any unit (paths weighted by their limits);
+	// 0 <= now <= nominal. It comes with the change of a path's state, before a
+	// Redrive that follows from it, and again when the observer is set.
 	CapacityChanged(b *Batch, now, nominal float64)
 }
 

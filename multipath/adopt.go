@@ -72,7 +72,6 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	}
 	out.change |= d.informLocked()
 	d.pathsChangedLocked(b, out, time.Now())
-	d.tellCapacityLocked(b)
 	pt.paths[lun] = p
 	d.mu.Unlock()
 	pt.mu.Unlock()

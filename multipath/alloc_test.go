@@ -81,7 +81,7 @@ func nullDevice(tb testing.TB, selector string) *Device {
 	tb.Helper()
 	ups := make(upEvents, 8)
 	m, err := New(Config{
-		Adapters: []Adapter{{"vmhba0", nullConnector{}}, {"vmhba1", nullConnector{}}},
+		Adapters: []Adapter{{Name: "vmhba0", Connector: nullConnector{}}, {Name: "vmhba1", Connector: nullConnector{}}},
 		Targets:  []Target{{Name: iqn, Portals: portals(2)}},
 		Rule:     func(...string) Rule { return Rule{Selector: selector} },
 		Store:    newMemStore(), Events: ups,

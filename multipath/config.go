@@ -36,6 +36,10 @@ type Config struct {
 type Adapter struct {
 	Name      string // "vmhba0": without ':'
 	Connector backends.Connector
+	// Bandwidth is what all paths over it carry together, in bytes per second, at
+	// most MaxBandwidth. 0: not known. It bounds nothing: it tells what the loss of
+	// a path costs.
+	Bandwidth uint64
 }
 
 // Target is a set of portals with common rules.
@@ -54,6 +58,9 @@ type Target struct {
 	// Connectors gives the connector of an adapter for this target, where targets
 	// have parameters of their own (CHAP). Nil entries, nil map: the adapter's.
 	Connectors map[string]backends.Connector
+	// Bandwidth is what each of the portals carries, over all adapters together,
+	// in bytes per second, as Adapter.Bandwidth. Of advertised ones too.
+	Bandwidth uint64
 	// FirstLUN and LastLUN bound the LUNs that are looked at. Both 0: 0-255.
 	FirstLUN, LastLUN uint16
 }
@@ -153,6 +160,8 @@ func (c *Config) validate() error {
 			faults = append(faults, fmt.Errorf("adapter %q: name is empty or not unique", a.Name))
 		case a.Connector == nil:
 			faults = append(faults, fmt.Errorf("adapter %q: no connector", a.Name))
+		case a.Bandwidth > MaxBandwidth:
+			faults = append(faults, fmt.Errorf("adapter %q: bandwidth of %d", a.Name, a.Bandwidth))
 		}
 		names[a.Name] = true
 	}
@@ -166,6 +175,9 @@ func (c *Config) validate() error {
 		}
 		if t.LastLUN < t.FirstLUN {
 			faults = append(faults, fmt.Errorf("target %d: LUN range %d-%d", i, t.FirstLUN, t.LastLUN))
+		}
+		if t.Bandwidth > MaxBandwidth {
+			faults = append(faults, fmt.Errorf("target %d: bandwidth of %d", i, t.Bandwidth))
 		}
 		for _, a := range t.Adapters {
 			if !names[a] {

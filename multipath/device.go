@@ -44,6 +44,9 @@ type Device struct {
 	born    bool // a path has been up
 	noCache bool // no path's LUN has a write cache
 
+	// capacity is as last told to the observer, or would have been.
+	capacity Capacity
+
 	order               orderTable
 	ghosts              []*ghost
 	servers             []*server
@@ -88,7 +91,7 @@ func (d *Device) Observe(o backends.Observer) {
 	var b backends.Batch
 	d.mu.Lock()
 	d.obs = o
-	d.tellCapacityLocked(&b)
+	d.tellCapacityLocked(&b, true)
 	d.mu.Unlock()
 	b.Run()
 }

@@ -59,10 +59,8 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 			d.sel.Remove(p.slot)
 		}
 	}
-	if set != d.inUse {
-		d.inUse = set
-		d.tellCapacityLocked(b)
-	}
+	d.inUse = set
+	d.tellCapacityLocked(b, false) // before anything is sent again
 	out.change |= d.informLocked()
 	d.checkDownLocked(b, out, now)
 	if set == 0 {
@@ -132,19 +130,6 @@ func (d *Device) failWaitingLocked(b *backends.Batch, out *outbox, now time.Time
 	}
 }
 
-// tellCapacityLocked tells the observer how many paths are in use out of all.
-func (d *Device) tellCapacityLocked(b *backends.Batch) {
-	if d.obs != nil {
-		nominal := 0
-		for _, p := range d.paths {
-			if p.health != Disabled && p.health != Quarantined {
-				nominal++
-			}
-		}
-		d.obs.CapacityChanged(b, float64(d.inUse.Len()), float64(nominal))
-	}
-}
-
 // healthLocked applies e to p and does what follows; it tells whether the
 // state has changed.
 func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthEvent, reason string, now time.Time) bool {
@@ -203,6 +188,7 @@ func (d *Device) accessLocked(b *backends.Batch, out *outbox, p *Path, e AccessE
 		return
 	}
 	p.access = a
+	d.settleLocked(p)
 	out.event(Event{Kind: DeviceChanged, Device: d.name, Path: p.name, Reason: "access " + a.String()})
 	if a.Priority() == 0 {
 		out.kick(p.port)

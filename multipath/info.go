@@ -26,6 +26,8 @@ type DeviceInfo struct {
 	Selector string `json:"selector"`
 	Paths    int    `json:"paths"`
 	Used     int    `json:"paths_used"`
+	// Capacity is what the scheduler above was told last.
+	Capacity Capacity `json:"capacity"`
 	// DownSince is zero while a path lives.
 	DownSince time.Time      `json:"down_since,omitzero"`
 	Gone      bool           `json:"gone,omitempty"`
@@ -52,7 +54,7 @@ func (d *Device) State() DeviceInfo {
 		Name: d.name, Identity: d.identity.ID, Weak: d.identity.Weak, Alias: d.rule.Alias,
 		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
 		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
-		Selector: d.rule.Selector, Paths: len(d.paths), Used: d.inUse.Len(),
+		Selector: d.rule.Selector, Paths: len(d.paths), Used: d.inUse.Len(), Capacity: d.capacity,
 		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks, Fencing: "fenced",
 	}
 	if i.Selector == "" {

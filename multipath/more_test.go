@@ -271,7 +271,7 @@ func TestConfigFaults(t *testing.T) {
 }
 
 func TestCloseWithoutRun(t *testing.T) {
-	m, err := New(Config{Adapters: []Adapter{{"a", nullWay{}}}, Store: newMemStore(), Events: &eventLog{}})
+	m, err := New(Config{Adapters: []Adapter{{Name: "a", Connector: nullWay{}}}, Store: newMemStore(), Events: &eventLog{}})
 	if err != nil {
 		t.Fatal(err)
 	}

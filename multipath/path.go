@@ -25,6 +25,9 @@ type Path struct {
 	changed   time.Time // last change of health
 	stableAt  time.Time // marginal: when it is up again, if nothing happens
 	live      bool      // the session is logged in
+	proved    bool      // in this run: it counts in the nominal capacity
+	settled   Access    // access, but for transitions
+	stale     bool      // settled is out of date: another path has taken its part
 	gen       uint64    // of the last login
 	proving   bool      // identity has to be proved again; not used meanwhile
 	held      bool      // no new requests: the LUN is being reset

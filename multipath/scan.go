@@ -240,10 +240,13 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts) {
 		// One that came since then asks for another proof first.
 		p.facts, p.proving, p.noLUN, p.live = f, pt.attn[p.lun], false, true
 		out.change |= d.informLocked()
+		// Access first: a path that turns out to be on standby is in no group even
+		// for a moment.
+		d.accessLocked(&b, out, p, f.access, now)
+		p.proved, p.stale = true, false
 		if !d.healthLocked(&b, out, p, EventProved, "", now) {
 			d.pathsChangedLocked(&b, out, now)
 		}
-		d.accessLocked(&b, out, p, f.access, now)
 		d.checkGoneLocked(&b, out, now)
 	}
 	d.pumpLocked(&b, out, now)
