@@ -374,6 +374,18 @@ func TestFlowOracle(t *testing.T) {
 	}
 }
 
+// Of two limits for one portal (two targets there) the lower one counts.
+func TestFlowOfTwoLimits(t *testing.T) {
+	for _, l := range [][2]uint64{{7, 9}, {9, 7}, {0, 7}, {7, 0}} {
+		var n network
+		n.add("a", 0, "p", l[0], 20)
+		n.add("b", 0, "p", l[1], 20)
+		if got := n.flow(); got != 7 {
+			t.Errorf("%v: got %d, want 7", l, got)
+		}
+	}
+}
+
 // The largest limits that are allowed do not overflow.
 func TestFlowOfTheLargest(t *testing.T) {
 	var n network
