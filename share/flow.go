@@ -97,15 +97,16 @@ func mean(m *int64, sample int64) {
 func (f *flow) backlogged() bool { return f.n > 0 }
 
 // lead is how far the flow is ahead of its level, in CU.
-func (f *flow) lead() Unit {
-	d := ahead(f.vt, f.level.v)
-	if f.weight == 0 {
+func (f *flow) lead() Unit { return leadUnits(ahead(f.vt, f.level.v), f.weight) }
+
+func leadUnits(d int64, weight uint32) Unit {
+	switch {
+	case weight == 0:
 		return 0
+	case d < 0:
+		return -Unit(mulDiv(-d, int64(weight), 1<<32))
 	}
-	if d < 0 {
-		return -Unit(mulDiv(-d, int64(f.weight), 1<<32))
-	}
-	return Unit(mulDiv(d, int64(f.weight), 1<<32))
+	return Unit(mulDiv(d, int64(weight), 1<<32))
 }
 
 // setWeight changes the weight in force and keeps the lead in CU.

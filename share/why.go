@@ -8,13 +8,13 @@ func (c *Core) Why(f FlowID) Explain {
 	if fl == nil || !fl.backlogged() && fl.parked == 0 {
 		return Explain{Flow: f, Ahead: NoFlow}
 	}
-	e := c.why(fl)
-	e.Seq = c.seq
-	return e
+	r := c.why(fl)
+	r.Seq = c.seq
+	return r.explain()
 }
 
 // why gives the first reason that applies to the head of f.
-func (c *Core) why(f *flow) Explain {
+func (c *Core) why(f *flow) rawExplain {
 	e := c.facts(f)
 	e.Verdict = Queued
 	if f.first != nil {
@@ -88,17 +88,37 @@ func (c *Core) next() *flow {
 	return c.zero.first
 }
 
-// facts fills in the numbers of a decision about f.
-func (c *Core) facts(f *flow) Explain {
-	e := Explain{
-		Time: c.now, Flow: f.id, Lead: f.lead(), InFlight: c.inflight, Depth: c.depth.room,
-		Ahead: NoFlow, Version: c.version,
+// facts are the numbers of a decision about f, as they are at hand; explain works
+// the rest out when somebody reads it.
+func (c *Core) facts(f *flow) rawExplain {
+	r := rawExplain{
+		Explain: Explain{
+			Time: c.now, Flow: f.id, InFlight: c.inflight, Depth: c.depth.room, Ahead: NoFlow, Version: c.version,
+		},
+		lead: ahead(f.vt, f.level.v), weight: f.weight, ceff: c.plan.ceff,
 	}
-	if c.plan.ceff > 0 {
-		f.m.roll(c.now)
-		e.Capacity = int64(c.plan.ceff) / 1000
-		e.Use = millionths(f.m.rate(c.now), c.plan.ceff)
-		e.Entitlement = millionths(f.x, c.plan.ceff)
+	f.m.roll(c.now)
+	r.used, r.covered, r.x = f.m.units(), f.m.covered(c.now), f.x
+	return r
+}
+
+// rawExplain is an Explain whose numbers are not worked out yet.
+type rawExplain struct {
+	Explain
+	lead    int64 // in virtual time
+	weight  uint32
+	used    Unit
+	covered int64
+	x, ceff Speed
+}
+
+func (r *rawExplain) explain() Explain {
+	e := r.Explain
+	e.Lead = leadUnits(r.lead, r.weight)
+	if r.ceff > 0 {
+		e.Capacity = int64(r.ceff) / 1000
+		e.Use = millionths(speed(r.used, r.covered), r.ceff)
+		e.Entitlement = millionths(r.x, r.ceff)
 	}
 	return e
 }
@@ -106,7 +126,7 @@ func (c *Core) facts(f *flow) Explain {
 func millionths(a, b Speed) uint32 { return uint32(min(mulDiv(int64(a), fullKappa, int64(b)), 1<<31)) }
 
 // record keeps e in the ring.
-func (c *Core) record(e *Explain) {
+func (c *Core) record(e *rawExplain) {
 	c.seq++
 	if len(c.ring) == 0 {
 		return
@@ -162,7 +182,7 @@ func (c *Core) Explained(dst []Explain, since uint64) []Explain {
 		since = max(since, c.seq-n)
 	}
 	for s := since; s < c.seq; s++ {
-		dst = append(dst, c.ring[s%n])
+		dst = append(dst, c.ring[s%n].explain())
 	}
 	return dst
 }
@@ -212,7 +232,8 @@ func (c *Core) flowStatus(f *flow) FlowStatus {
 	s.Why = Explain{Flow: f.id, Ahead: NoFlow}
 	if f.backlogged() {
 		s.HeadAge = duration(c.now - f.first.arrived)
-		s.Why = c.why(f)
+		r := c.why(f)
+		s.Why = r.explain()
 		s.Why.Seq = c.seq
 	}
 	if f.told != 0 {
