@@ -51,6 +51,9 @@ type AdapterConfig struct {
 	Interface string
 	// Address binds sockets to a source address. The zero Addr means none.
 	Address netip.Addr
+	// Bandwidth is what the adapter carries. 0: not known; then each of a device's
+	// paths counts alike when the scheduler is told what is left of them.
+	Bandwidth Bandwidth
 }
 
 // TargetConfig is a set of portals with common rules.
@@ -74,6 +77,9 @@ type TargetConfig struct {
 	HeaderDigest, DataDigest Digest
 	// LUNRange bounds REPORT LUNS answers and probing. Default 0-255.
 	LUNRange LUNRange
+	// Bandwidth is what each of the portals carries, as AdapterConfig.Bandwidth, of
+	// advertised ones too. Portals that differ have entries of their own.
+	Bandwidth Bandwidth
 }
 
 // CHAPConfig is the authentication of one target entry. The secrets are files.

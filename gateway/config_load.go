@@ -106,11 +106,12 @@ func (d *decoder) timeouts(v value, key string, t *Timeouts) {
 }
 
 func (d *decoder) adapter(v value, key string) (a AdapterConfig) {
-	o := d.object(v, key, "name", "interface", "address")
+	o := d.object(v, key, "name", "interface", "address", "bandwidth")
 	o.require("name")
 	o.text("name", &a.Name, checkName)
 	o.text("interface", &a.Interface, checkInterface)
 	parsed(o, "address", &a.Address, parseSourceAddr, "an address of this host, without port")
+	o.bandwidth(&a.Bandwidth)
 	if o.v.kind == kindMap && o.has("interface") == o.has("address") {
 		d.fault(key, "needs one of interface and address", "exactly one")
 	}
@@ -120,7 +121,7 @@ func (d *decoder) adapter(v value, key string) (a AdapterConfig) {
 func (d *decoder) target(v value, key string) TargetConfig {
 	t := defaultTarget()
 	o := d.object(v, key, "portals", "name", "discover", "allowed-networks", "chap", "adapters",
-		"header-digest", "data-digest", "lun-range")
+		"header-digest", "data-digest", "lun-range", "bandwidth")
 	o.require("portals")
 	o.list("portals", func(v value, key string) {
 		var p Portal
@@ -144,6 +145,7 @@ func (d *decoder) target(v value, key string) TargetConfig {
 	})
 	enum(o, "header-digest", &t.HeaderDigest, DigestNone, DigestPrefer, DigestRequire)
 	enum(o, "data-digest", &t.DataDigest, DigestNone, DigestPrefer, DigestRequire)
+	o.bandwidth(&t.Bandwidth)
 	parsed(o, "lun-range", &t.LUNRange, parseLUNRange, "first-last, such as 0-255, up to 16383")
 	return t
 }

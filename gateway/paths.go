@@ -32,11 +32,11 @@ func (g *Gateway) makePaths(ctx context.Context, epoch uint64) error {
 		Timers: g.timers(), Rule: g.deviceRule, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch,
 	}
 	for _, a := range g.cfg.Adapters {
-		k, err := g.connector(a, nil)
+		ma, err := g.adapter(a)
 		if err != nil {
 			return err
 		}
-		mc.Adapters = append(mc.Adapters, multipath.Adapter{Name: a.Name, Connector: k})
+		mc.Adapters = append(mc.Adapters, ma)
 	}
 	for i := range g.cfg.Targets {
 		t, err := g.target(ctx, &g.cfg.Targets[i])
@@ -53,6 +53,15 @@ func (g *Gateway) makePaths(ctx context.Context, epoch uint64) error {
 	return nil
 }
 
+// adapter turns one adapter of the configuration over.
+func (g *Gateway) adapter(a AdapterConfig) (multipath.Adapter, error) {
+	k, err := g.connector(a, nil)
+	if err != nil {
+		return multipath.Adapter{}, err
+	}
+	return multipath.Adapter{Name: a.Name, Connector: k, Bandwidth: uint64(a.Bandwidth)}, nil
+}
+
 func (g *Gateway) timers() multipath.Timers {
 	t := g.cfg.Timeouts
 	return multipath.Timers{
@@ -67,6 +76,7 @@ func (g *Gateway) target(ctx context.Context, c *TargetConfig) (multipath.Target
 	t := multipath.Target{
 		Name: c.Name, Discover: c.Discover, AllowedNetworks: c.AllowedNetworks, Adapters: c.Adapters,
 		Connectors: map[string]backends.Connector{}, FirstLUN: c.LUNRange.First, LastLUN: c.LUNRange.Last,
+		Bandwidth: uint64(c.Bandwidth),
 	}
 	for _, p := range c.Portals {
 		s, err := resolvePortal(ctx, p)
