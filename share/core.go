@@ -38,6 +38,7 @@ type Core struct {
 	ended    bool // a command has, in this Step
 	faults   uint64
 	ring     []rawExplain
+	ringAt   int // where the next record goes
 	seq      uint64
 
 	backlog [MaxPriority + 1]int // backlogged flows by priority
@@ -63,7 +64,6 @@ func NewCore(s Settings, now Instant) (*Core, error) {
 	}
 	c := &Core{set: s, now: now}
 	c.root.ready.set, c.due.set, c.timer.set = inReady, inDue, inTimer
-	c.ring = make([]rawExplain, s.ExplainRing)
 	c.plan.kappa, c.plan.lastKappa = fullKappa, fullKappa
 	c.plan.at, c.plan.last = now, now
 	c.applySettings(&s, nil)
@@ -221,7 +221,7 @@ func (c *Core) applySettings(s, old *Settings) {
 		}
 	}
 	if old == nil || old.ExplainRing != s.ExplainRing {
-		c.ring = make([]rawExplain, s.ExplainRing)
+		c.ring, c.ringAt = make([]rawExplain, s.ExplainRing), 0
 	}
 	c.plan.configure(s, old)
 	c.depth.configure(s, old, c.now)

@@ -8,45 +8,57 @@ func (c *Core) Why(f FlowID) Explain {
 	if fl == nil || !fl.backlogged() && fl.parked == 0 {
 		return Explain{Flow: f, Ahead: NoFlow}
 	}
-	r := c.why(fl)
+	return c.explainNow(fl)
+}
+
+// explainNow is the decision about the head of f as it stands.
+func (c *Core) explainNow(f *flow) Explain {
+	var r rawExplain
+	why := c.why(f)
+	r.fill(c, f)
+	r.wait(f, &why)
 	r.Seq = c.seq
 	return r.explain()
 }
 
+// cause is a Reason with what belongs to it.
+type cause struct {
+	reason           Reason
+	bucket           Bucket
+	held, groupLimit bool
+	ahead            FlowID
+	until            Instant
+}
+
 // why gives the first reason that applies to the head of f.
-func (c *Core) why(f *flow) rawExplain {
-	e := c.facts(f)
-	e.Verdict = Queued
-	if f.first != nil {
-		e.Tag = f.first.Tag
-	}
+func (c *Core) why(f *flow) cause {
+	w := cause{ahead: NoFlow}
 	switch {
 	case c.plan.kappa == 0:
-		e.Reason = NoPath
+		w.reason = NoPath
 	case !f.backlogged():
-		e.Reason = f.parkedBy
-	case f.waits == overLimit:
-		e.Reason, e.Bucket, e.Until = Limit, f.bucket, Instant(c.timer.keyOf(&f.entity))
-	case f.waits == overGroupLimit:
-		e.Reason, e.Bucket, e.Until, e.GroupLimit = Limit, f.bucket, Instant(c.timer.keyOf(&f.entity)), true
+		w.reason = f.parkedBy
+	case f.waits == overLimit || f.waits == overGroupLimit:
+		w.reason, w.bucket, w.groupLimit = Limit, f.bucket, f.waits == overGroupLimit
+		w.until = Instant(c.timer.keyOf(&f.entity))
 	case f.grp != nil && f.grp.waits != notWaiting && f.weight > 0:
-		e.Reason, e.Bucket, e.GroupLimit = Limit, f.grp.bucket, true
-		e.Until = Instant(c.timer.keyOf(&f.grp.entity))
+		w.reason, w.bucket, w.groupLimit = Limit, f.grp.bucket, true
+		w.until = Instant(c.timer.keyOf(&f.grp.entity))
 	case f.waits == held:
-		e.Reason, e.Held, e.Until = OverEntitlement, true, Instant(c.timer.keyOf(&f.entity))
+		w.reason, w.held, w.until = OverEntitlement, true, Instant(c.timer.keyOf(&f.entity))
 	case c.over(f):
-		e.Reason = OverEntitlement
+		w.reason = OverEntitlement
 	case c.plan.inForce && (f.cutShort || !f.planned) && c.plan.higherActive(f):
-		e.Reason, e.Ahead = Priority, c.mostImportant()
+		w.reason, w.ahead = Priority, c.mostImportant()
 	default:
-		e.Reason = Share
+		w.reason = Share
 		if n := c.next(); n == f {
-			e.Reason = WindowFull
+			w.reason = WindowFull
 		} else if n != nil {
-			e.Ahead = n.id
+			w.ahead = n.id
 		}
 	}
-	return e
+	return w
 }
 
 // mostImportant is the active flow of the highest priority, the lowest number of
@@ -88,18 +100,24 @@ func (c *Core) next() *flow {
 	return c.zero.first
 }
 
-// facts are the numbers of a decision about f, as they are at hand; explain works
+// fill sets the numbers of a decision about f, as they are at hand; explain works
 // the rest out when somebody reads it.
-func (c *Core) facts(f *flow) rawExplain {
-	r := rawExplain{
-		Explain: Explain{
-			Time: c.now, Flow: f.id, InFlight: c.inflight, Depth: c.depth.room, Ahead: NoFlow, Version: c.version,
-		},
-		lead: ahead(f.vt, f.level.v), weight: f.weight, ceff: c.plan.ceff,
-	}
+func (r *rawExplain) fill(c *Core, f *flow) {
+	*r = rawExplain{}
+	r.Time, r.Flow, r.Ahead, r.Version = c.now, f.id, NoFlow, c.version
+	r.InFlight, r.Depth, r.ceff = c.inflight, c.depth.room, c.plan.ceff
+	r.lead, r.weight = ahead(f.vt, f.level.v), f.weight
 	f.m.roll(c.now)
 	r.used, r.covered, r.x = f.m.units(), f.m.covered(c.now), f.x
-	return r
+}
+
+// wait makes r a decision to keep f waiting.
+func (r *rawExplain) wait(f *flow, w *cause) {
+	r.Verdict, r.Reason, r.Held, r.GroupLimit = Queued, w.reason, w.held, w.groupLimit
+	r.Bucket, r.Until, r.Ahead = w.bucket, w.until, w.ahead
+	if f.first != nil {
+		r.Tag = f.first.Tag
+	}
 }
 
 // rawExplain is an Explain whose numbers are not worked out yet.
@@ -125,36 +143,40 @@ func (r *rawExplain) explain() Explain {
 
 func millionths(a, b Speed) uint32 { return uint32(min(mulDiv(int64(a), fullKappa, int64(b)), 1<<31)) }
 
-// record keeps e in the ring.
-func (c *Core) record(e *rawExplain) {
+// record gives the place of the next record, filled with the numbers of f; nil
+// without a ring.
+func (c *Core) record(f *flow) *rawExplain {
 	c.seq++
 	if len(c.ring) == 0 {
-		return
+		return nil
 	}
-	e.Seq = c.seq
-	c.ring[(c.seq-1)%uint64(len(c.ring))] = *e
+	r := &c.ring[c.ringAt]
+	if c.ringAt++; c.ringAt == len(c.ring) {
+		c.ringAt = 0
+	}
+	r.fill(c, f)
+	r.Seq = c.seq
+	return r
 }
 
 func (c *Core) explainDispatch(f *flow, cmd *Cmd, phase Phase) {
 	c.tellWaited(f)
-	if len(c.ring) == 0 {
-		c.seq++
-		return
+	if r := c.record(f); r != nil {
+		r.Verdict, r.Phase, r.Tag = Dispatched, phase, cmd.Tag
 	}
-	e := c.facts(f)
-	e.Verdict, e.Phase, e.Tag = Dispatched, phase, cmd.Tag
-	c.record(&e)
 }
 
 // explainWait records why the head of f waits, if that is new.
 func (c *Core) explainWait(f *flow) {
-	e := c.why(f)
+	w := c.why(f)
 	c.tellWaited(f)
-	if f.told == e.Reason && f.toldTag == e.Tag && f.toldHeld == e.Held {
+	if f.told == w.reason && f.toldTag == f.first.Tag && f.toldHeld == w.held {
 		return
 	}
-	f.told, f.toldTag, f.toldHeld = e.Reason, e.Tag, e.Held
-	c.record(&e)
+	f.told, f.toldTag, f.toldHeld = w.reason, f.first.Tag, w.held
+	if r := c.record(f); r != nil {
+		r.wait(f, &w)
+	}
 }
 
 // tellWaited counts the time since the last look as waited for that reason.
@@ -174,15 +196,11 @@ func (c *Core) tellEnd(f *flow) {
 // Explained appends the records after number since to dst, oldest first, as far
 // as the ring still has them.
 func (c *Core) Explained(dst []Explain, since uint64) []Explain {
-	n := uint64(len(c.ring))
-	if n == 0 {
-		return dst
-	}
-	if c.seq > n {
-		since = max(since, c.seq-n)
-	}
-	for s := since; s < c.seq; s++ {
-		dst = append(dst, c.ring[s%n].explain())
+	for i := range c.ring {
+		r := &c.ring[(c.ringAt+i)%len(c.ring)]
+		if r.Seq > since {
+			dst = append(dst, r.explain())
+		}
 	}
 	return dst
 }
@@ -232,9 +250,7 @@ func (c *Core) flowStatus(f *flow) FlowStatus {
 	s.Why = Explain{Flow: f.id, Ahead: NoFlow}
 	if f.backlogged() {
 		s.HeadAge = duration(c.now - f.first.arrived)
-		r := c.why(f)
-		s.Why = r.explain()
-		s.Why.Seq = c.seq
+		s.Why = c.explainNow(f)
 	}
 	if f.told != 0 {
 		s.Waited[f.told] += duration(c.now - f.toldAt)
