@@ -71,6 +71,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 	out := control.Device{
 		Name: i.Name, Identity: i.Identity, Weak: i.Weak, Size: i.Size, BlockSize: i.Block,
 		Vendor: i.Vendor, Product: i.Product, Serial: i.Serial, PathsUsed: i.Used, PathsTotal: i.Paths,
+		CapacityNow: i.Capacity.Now, CapacityNominal: i.Capacity.Nominal, CapacityUnit: i.Capacity.Unit,
 		Selector: i.Selector, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
 		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, State: control.DeviceAvailable,
 	}

@@ -63,7 +63,13 @@ type Device struct {
 	PathsUp    int    `json:"paths_up"`   // up or marginal
 	PathsUsed  int    `json:"paths_used"` // that I/O goes over now
 	PathsTotal int    `json:"paths_total"`
-	Selector   string `json:"selector"`
+	// CapacityNow is what the paths in use carry, CapacityNominal what the best group
+	// of paths would: all but those on standby. CapacityUnit is "bytes/s", or "paths"
+	// where no bandwidth is configured.
+	CapacityNow     uint64 `json:"capacity_now"`
+	CapacityNominal uint64 `json:"capacity_nominal"`
+	CapacityUnit    string `json:"capacity_unit"`
+	Selector        string `json:"selector"`
 	// Cache is none, volatile or protected.
 	Cache string `json:"cache"`
 	// AllPathsDown is what requests do then: auto, queue, fail or a time.
