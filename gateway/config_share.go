@@ -81,6 +81,7 @@ const (
 	maxQueueCommands = 65536
 	minQueueBytes    = mib
 	maxQueueBytes    = 4096 * mib
+	queueBytesRule   = "1MiB to 4GiB"
 	mib              = 1 << 20
 )
 
@@ -133,14 +134,13 @@ func diskShareKeys() []string {
 
 func (o object) queue(commands *int, bytes *Size) {
 	o.integer("queue-commands", commands, 1, maxQueueCommands)
-	const rule = "1MiB to 4GiB"
 	parsed(o, "queue-bytes", bytes, func(s string) (Size, error) {
 		n, err := ParseSize(s)
 		if err == nil && (n < minQueueBytes || n > maxQueueBytes) {
 			err = errOutOfRange
 		}
 		return n, err
-	}, rule)
+	}, queueBytesRule)
 }
 
 func (d *decoder) group(v value, key string) (g GroupConfig) {

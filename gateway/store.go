@@ -40,8 +40,8 @@ var (
 const (
 	storeFile = "state.db"
 	lockFile  = "state.lock"
-	// storeSchema is the version that this code writes and reads.
-	storeSchema   = 1
+	// storeSchema is the version that this code writes; it reads the older ones too.
+	storeSchema   = 2
 	storePageSize = 4096
 )
 
@@ -56,14 +56,18 @@ const (
 	bucketGhosts   = "ghosts"
 	bucketLUNs     = "lun-numbers"
 	bucketLUNNext  = "lun-next"
+	bucketShares   = "share-overrides" // since version 2
 )
 
 func storeBuckets() []string {
 	return []string{
 		bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
-		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext,
+		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext, bucketShares,
 	}
 }
+
+// hasBucket tells whether a store of a version has the bucket.
+func hasBucket(name string, schema int) bool { return name != bucketShares || schema >= 2 }
 
 // metaRecord is the one record of bucketMeta.
 type metaRecord struct {
@@ -121,6 +125,10 @@ func (s *Store) open(dir string) error {
 		return s.refuse(err)
 	}
 	if err := s.checkRecords(); err != nil {
+		s.db.Close()
+		return s.refuse(err)
+	}
+	if err := s.upgrade(); err != nil {
 		s.db.Close()
 		return s.refuse(err)
 	}

@@ -125,6 +125,9 @@ func (s *Store) checkRecords() (err error) {
 		records, sum := 0, uint32(0)
 		for _, name := range storeBuckets() {
 			b := tx.Bucket([]byte(name))
+			if b == nil && !hasBucket(name, m.Schema) {
+				continue
+			}
 			if b == nil {
 				return fmt.Errorf("%w: %s is missing", ErrStoreCorrupt, name)
 			}
