@@ -103,12 +103,19 @@ func unreachableHint(text string) string {
 	return "; start one with \"pathgate serve\", or name its socket with --control"
 }
 
+// listAnnotation is the key under which a command names the one that lists its
+// objects, where that is not its neighbour.
+const listAnnotation = "list"
+
 // refusedHint says what to do about a refusal that does not say it itself.
 func refusedHint(cmd *cobra.Command, err error) string {
 	e, ok := errors.AsType[*control.Error](err)
 	switch {
 	case !ok:
 	case e.Code == control.CodeNotFound && !strings.Contains(e.Message, "did you mean"):
+		if list := cmd.Annotations[listAnnotation]; list != "" {
+			return fmt.Sprintf("; \"%s\" shows all", list)
+		}
 		if parent := cmd.Parent(); parent != nil {
 			return fmt.Sprintf("; \"%s list\" shows all", parent.CommandPath())
 		}

@@ -66,6 +66,7 @@ func (f *fakeGateway) publish(e control.Event) {
 
 // fakeState is the Source.
 type fakeState struct {
+	fakeShares
 	paths   []control.Path
 	devices []control.Device
 	disks   []control.Disk
@@ -78,6 +79,7 @@ type fakeState struct {
 
 // normal: a device with four paths, of which one is down, and disks on it.
 func (s *fakeState) normal() {
+	s.normalShares()
 	hours := func(n int) time.Time { return time.Now().Add(-time.Duration(n)*time.Hour - 30*time.Minute) }
 	for i, health := range []string{"up", "up", "down", "marginal"} {
 		p := control.Path{
@@ -127,6 +129,7 @@ func (s *fakeState) normal() {
 // hostile: texts from targets and files that a terminal must not see.
 func (s *fakeState) hostile() {
 	const evil = "\x1b[2J\u009b31m\u202egpj\xff\ttab\nline"
+	s.hostileShares(evil)
 	s.paths = []control.Path{{Name: "vmhba0:0:1", Device: "vmhba0:0:1", Target: evil, Health: "down", Reason: evil}}
 	s.devices = []control.Device{{Name: "vmhba0:0:1", Identity: evil, Vendor: evil, Product: evil}}
 	s.disks = []control.Disk{{Name: "vm1/root", File: evil, Why: evil}}

@@ -90,6 +90,8 @@ func TestHostileOutput(t *testing.T) {
 	for _, line := range []string{
 		"path list", "path list -o wide", "path list -o json", "device list", "device list -o wide", "device list -o json",
 		"disk list", "disk list -o json", "vm list", "vm list -o json", "events", "events -o json",
+		"share list", "share list -o wide", "share list -o json", "share lun list", "share lun list -o wide", "share lun list -o json", "explain", "explain -o wide", "explain -o json",
+		"share show vm1", "share show vm1/root", "share lun show vmhba0:0:1", "share set vm1/root --group \x1b[2J", "share reset \x1b[2J", "explain \x1b[2J", "share lun set \x1b[2J --mode x",
 		"path disable \x1b[2J", "path enable \u202e\x00", "vm \x1b[2J", "\x1b[2J", "--\x1b[2J", "vm list -o \x1b[2J", "config check \x1b[2J",
 	} {
 		var out, errs bytes.Buffer
@@ -97,7 +99,8 @@ func TestHostileOutput(t *testing.T) {
 		if !isClean(out.String()) || !isClean(errs.String()) {
 			t.Errorf("%q printed %q and %q", line, out.String(), errs.String())
 		}
-		if wantOut := strings.Contains(line, "list") && !strings.Contains(line, "\x1b") || strings.HasPrefix(line, "events"); wantOut != (status == 0) || wantOut != (out.Len() > 0) {
+		plain := !strings.Contains(line, "\x1b")
+		if wantOut := plain && (strings.Contains(line, "list") || strings.Contains(line, "show") || strings.HasPrefix(line, "e")) || strings.Contains(line, "--group"); wantOut != (status == 0) || wantOut != (out.Len() > 0) {
 			t.Errorf("%q: status %d, %d bytes", line, status, out.Len())
 		}
 		if status != 0 && strings.Count(errs.String(), "\n") != 1 {
@@ -144,7 +147,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	if lists != 4 {
-		t.Errorf("%d list commands, want 4", lists)
+	if lists != 5 {
+		t.Errorf("%d list commands, want 5", lists)
 	}
 }

@@ -73,6 +73,9 @@ type ShareSettings struct {
 	LimitWrite ShareLimit `json:"limit_write"`
 	IdleCredit int64      `json:"idle_credit"` // CU that it may be ahead of its part when it wakes up
 	Group      string     `json:"group,omitempty"`
+	// QueueCommands and QueueBytes bound what the VM may have outstanding on each LUN.
+	QueueCommands int64 `json:"queue_commands"`
+	QueueBytes    int64 `json:"queue_bytes"`
 }
 
 // ShareLimit is an upper bound. 0 is none; a burst of 0 is one command.

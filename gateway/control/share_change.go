@@ -13,6 +13,8 @@ type ShareChange struct {
 	LimitWrite       *ShareLimitChange `json:"limit_write,omitempty"`
 	IdleCredit       *int64            `json:"idle_credit,omitempty"`
 	Group            *string           `json:"group,omitempty"`
+	QueueCommands    *int64            `json:"queue_commands,omitempty"`
+	QueueBytes       *int64            `json:"queue_bytes,omitempty"`
 }
 
 // ShareLimitChange sets what is not nil of a ShareLimit.
@@ -41,7 +43,7 @@ type LUNShareChange struct {
 	Quantum         *int64   `json:"quantum,omitempty"`
 	QuantumBytes    *int64   `json:"quantum_bytes,omitempty"`
 	SequentialGap   *int64   `json:"sequential_gap,omitempty"`
-	WindowUs        *int64   `json:"window_us,omitempty"`
+	WindowUs        *int64   `json:"vt_window_us,omitempty"`
 	FloorIntervalUs *int64   `json:"floor_interval_us,omitempty"`
 	ReserveAheadUs  *int64   `json:"reserve_ahead_us,omitempty"`
 	LimitSlopUs     *int64   `json:"limit_slop_us,omitempty"`

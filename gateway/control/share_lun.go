@@ -44,6 +44,9 @@ type ShareLUN struct {
 
 // LUNShareSettings are the knobs of a LUN's scheduler.
 type LUNShareSettings struct {
+	// Enabled false: everything passes as it comes; only limits act. Set in the
+	// configuration alone.
+	Enabled         bool    `json:"enabled"`
 	Mode            string  `json:"mode"`     // work-conserving, strict
 	CUBytes         int64   `json:"cu_bytes"` // that one CU stands for
 	OpsBytes        int64   `json:"ops_bytes"`
@@ -51,7 +54,7 @@ type LUNShareSettings struct {
 	Quantum         int64   `json:"quantum"`    // commands
 	QuantumBytes    int64   `json:"quantum_bytes"`
 	SequentialGap   int64   `json:"sequential_gap"` // 512-byte sectors
-	WindowUs        int64   `json:"window_us"`
+	WindowUs        int64   `json:"vt_window_us"`
 	FloorIntervalUs int64   `json:"floor_interval_us"`
 	ReserveAheadUs  int64   `json:"reserve_ahead_us"`
 	LimitSlopUs     int64   `json:"limit_slop_us"`

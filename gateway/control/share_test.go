@@ -25,7 +25,7 @@ type fakeShares struct {
 	none    bool // nothing is there
 }
 
-const fileLUN = "/var/lib/pathgate/root.img"
+const fileLUN = "file:/var/lib/pathgate/root.img"
 
 func newFakeShares() fakeShares {
 	return fakeShares{
@@ -63,7 +63,7 @@ func (f *fakeShares) ShareLUNs() []control.ShareLUN {
 	}
 	return []control.ShareLUN{
 		{Name: "vmhba0:0:1", Names: []string{"naa.6001405aaaa", "gold"}, Mode: f.mode},
-		{Name: fileLUN},
+		{Name: fileLUN, Names: []string{fileLUN[5:]}},
 	}
 }
 
@@ -78,7 +78,7 @@ func (f *fakeShares) SetDiskShare(disk string, c control.ShareChange) error {
 	var err error
 	if c.Shares != nil {
 		if *c.Shares < 0 {
-			err = fmt.Errorf("shares %d: %w: 0 to 100000", *c.Shares, control.ErrInvalid)
+			err = control.Invalid(fmt.Errorf("shares %d: 0 to 100000", *c.Shares))
 		}
 		f.set.Shares = uint32(*c.Shares)
 	}
@@ -169,7 +169,7 @@ func TestShareLUNs(t *testing.T) {
 	if err != nil || len(luns) != 2 {
 		t.Errorf("ShareLUNs: %+v, %v", luns, err)
 	}
-	for name, want := range map[string]string{"gold": "vmhba0:0:1", "naa.6001405aaaa": "vmhba0:0:1", "vmhba0:0:1": "vmhba0:0:1", fileLUN: fileLUN} {
+	for name, want := range map[string]string{"gold": "vmhba0:0:1", "naa.6001405aaaa": "vmhba0:0:1", "vmhba0:0:1": "vmhba0:0:1", fileLUN: fileLUN, fileLUN[5:]: fileLUN} {
 		if l, err := c.ShareLUN(ctx, name); err != nil || l.Name != want {
 			t.Errorf("ShareLUN(%q): %+v, %v", name, l, err)
 		}
@@ -193,7 +193,7 @@ func TestShareRefusals(t *testing.T) {
 		code    control.Code
 		message string
 	}{
-		{fmt.Errorf("limit.iops 3: %w: not below reserve_iops 5\nshares -1: 0 to 100000", control.ErrInvalid), control.CodeBadRequest, "disk vm1/root: limit.iops 3: not allowed: not below reserve_iops 5; shares -1: 0 to 100000"},
+		{control.Invalid(errors.New("limit.iops: 3 is below 5\nshares: -1 (0 to 100000)")), control.CodeBadRequest, "disk vm1/root: limit.iops: 3 is below 5; shares: -1 (0 to 100000)"},
 		{fmt.Errorf("x: %w", control.ErrNotFound), control.CodeNotFound, "disk vm1/root: it has just gone"},
 		{errors.New("disk full"), control.CodeInternal, "disk vm1/root: disk full"},
 	} {
@@ -221,7 +221,7 @@ func TestExplainQueries(t *testing.T) {
 		{"vm1", 3, control.ExplainQuery{VM: "vm1", Last: 3}},
 		{"vm1/root", 0, control.ExplainQuery{VM: "vm1", Disk: "vm1/root", Last: 20}},
 		{"gold", 0, control.ExplainQuery{LUN: "vmhba0:0:1", Last: 20}},
-		{fileLUN, 0, control.ExplainQuery{LUN: fileLUN, Last: 20}},
+		{fileLUN[5:], 0, control.ExplainQuery{LUN: fileLUN, Last: 20}},
 	} {
 		if list, err := c.Explain(t.Context(), tt.of, tt.last); err != nil || len(list) != 1 || src.asked != tt.want {
 			t.Errorf("Explain(%q, %d): asked %+v, %v; want %+v", tt.of, tt.last, src.asked, err, tt.want)
