@@ -71,6 +71,47 @@ func TestFailbackAfterDelay(t *testing.T) {
 	})
 }
 
+// The delay doubles with each loss that comes soon after the last one, and the
+// list of paths tells so.
+func TestFlappingIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, _, _ := oneDisk(t, nil)
+		defer bd.stop()
+		reason := func() string {
+			synctest.Wait()
+			return bd.m.Paths()[0].Reason
+		}
+		if got := reason(); got != "" {
+			t.Errorf("healthy: %q", got)
+		}
+		for _, want := range []string{
+			"on probation, back in 15 s", "flapping: 2 losses, back in 30 s",
+			"flapping: 3 losses, back in 60 s", "flapping: 4 losses, back in 120 s",
+			"flapping: 5 losses, back in 240 s", "flapping: 6 losses, back in 240 s",
+		} {
+			bd.net.reset("10.0.0.1:3260", "vmhba0")
+			time.Sleep(200 * time.Millisecond)
+			if got := reason(); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		time.Sleep(3 * time.Minute)
+		if got, want := reason(), "flapping: 6 losses, back in 60 s"; got != want {
+			t.Errorf("later: got %q, want %q", got, want)
+		}
+		time.Sleep(time.Minute)
+		if got := reason(); got != "" || bd.used() != 4 {
+			t.Errorf("back: %q; %d paths in use", got, bd.used())
+		}
+		time.Sleep(2 * maxFailback)
+		bd.net.reset("10.0.0.1:3260", "vmhba0")
+		time.Sleep(200 * time.Millisecond)
+		if got, want := reason(), "on probation, back in 15 s"; got != want {
+			t.Errorf("after a long time: got %q, want %q", got, want)
+		}
+	})
+}
+
 // A path on probation is used at once when there is no other one.
 func TestProbationIsUsedWhenAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -176,6 +217,9 @@ func TestCommandDeadlineOnOnePath(t *testing.T) {
 		mustOK(t, c)
 		if bd.net.count(&bd.net.aborts) != 1 {
 			t.Errorf("%d ABORT TASK, want 1", bd.net.count(&bd.net.aborts))
+		}
+		if got, want := bd.m.Paths()[0].Reason, "no answer to a write for 8s, back in 15 s"; got != want {
+			t.Errorf("reason %q, want %q", got, want)
 		}
 	})
 }

@@ -4,6 +4,7 @@ package multipath
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"pathgate/backends"
@@ -163,7 +164,7 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 		ev.Kind = PathDown
 		if now.Sub(p.stableAt) > maxFailback {
 			p.fails = 0
-		} else if p.fails < 8 {
+		} else if p.fails < math.MaxUint8 {
 			p.fails++
 		}
 		out.kick(p.port)

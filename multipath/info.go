@@ -81,9 +81,10 @@ func (d *Device) State() DeviceInfo {
 func (d *Device) Paths() []PathInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now := time.Now()
 	list := make([]PathInfo, 0, len(d.paths))
 	for _, p := range d.paths {
-		list = append(list, p.infoLocked())
+		list = append(list, p.infoLocked(now))
 	}
 	return list
 }

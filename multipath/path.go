@@ -3,6 +3,8 @@
 package multipath
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"pathgate/backends"
@@ -46,7 +48,7 @@ type Path struct {
 	openAt    time.Time
 	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
 	streak    uint8     // failures in a row
-	fails     uint8     // times down since it was last stable for long
+	fails     uint8     // times down since it was last stable for long, less one; 255: or more
 
 	first, last *attempt // in flight, in the order of sending
 	inflight    int
@@ -109,18 +111,32 @@ type PathInfo struct {
 	Ghosts     int           `json:"ghosts"`
 }
 
-func (p *Path) infoLocked() PathInfo {
+// reasonLocked is why p is not as it should be; "": it is. For a path on probation
+// it has the time until it counts as up, which doubles with each loss.
+func (p *Path) reasonLocked(now time.Time) string {
+	if !p.live && p.health.Carries() {
+		return "no session"
+	}
+	if p.health != Marginal {
+		return p.reason
+	}
+	why := cmp.Or(p.reason, "on probation")
+	if p.fails > 0 {
+		why = fmt.Sprintf("flapping: %d losses", int(p.fails)+1)
+	}
+	left := max(p.stableAt.Sub(now)+time.Second-1, 0) / time.Second
+	return fmt.Sprintf("%s, back in %d s", why, left)
+}
+
+func (p *Path) infoLocked(now time.Time) PathInfo {
 	d := p.dev
 	i := PathInfo{
 		Name: p.name, Device: d.name, Identity: d.identity.ID, Adapter: p.port.adapter.Name,
 		Target: p.port.target, Portal: p.port.portal, LUN: p.lun,
-		Health: p.health.String(), Access: p.access.String(), Reason: p.reason, Changed: p.changed,
+		Health: p.health.String(), Access: p.access.String(), Reason: p.reasonLocked(now), Changed: p.changed,
 		Used: d.inUse.Has(p.slot), Generation: p.gen, Inflight: p.inflight, Pending: p.bytes,
 		Reads: p.reads, Writes: p.writes, ReadBytes: p.readB, WriteBytes: p.writeB,
 		Errors: p.errors, Latency: p.latency,
-	}
-	if !p.live && p.health.Carries() {
-		i.Reason = "no session"
 	}
 	for _, g := range d.ghosts {
 		if g.path == p.name {
