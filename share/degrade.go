@@ -25,12 +25,18 @@ func (c *Core) degrade() {
 			p.degraded |= d
 		}
 	}
-	p.inForce = p.ceff > 0 && p.differ() &&
-		(c.set.PriorityMode == PriorityAlways || c.set.PriorityMode == PriorityDegraded && p.degraded != 0)
+	p.inForce = c.prioritiesApply()
 	if p.inForce {
 		c.entitle(p.cnom, true)
 		c.grant()
 	}
+}
+
+// prioritiesApply tells whether priorities decide who gets what.
+func (c *Core) prioritiesApply() bool {
+	p := &c.plan
+	return p.ceff > 0 && p.differ() &&
+		(c.set.PriorityMode == PriorityAlways || c.set.PriorityMode == PriorityDegraded && p.degraded != 0)
 }
 
 // differ tells whether two active flows have different priorities.

@@ -15,7 +15,7 @@ type meter struct {
 	added      Instant // when the flow was
 	used       [2]Unit // current, previous
 	back       [2]int64
-	backAt     Instant // up to where back is counted, while backlogged
+	backAt     Instant // from where back is still to be counted, while backlogged
 	backlogged bool
 }
 
@@ -38,35 +38,39 @@ func slotStart(now Instant, half int64) Instant {
 func (m *meter) roll(now Instant) {
 	end := m.slot + Instant(m.half)
 	if now < end {
-		if m.backlogged {
+		if m.backlogged && now > m.backAt {
 			m.back[0] += int64(now - m.backAt)
 			m.backAt = now
 		}
 		return
 	}
-	if m.backlogged {
-		m.back[0] += int64(end - m.backAt)
-	}
 	start := slotStart(now, m.half)
-	m.used[1], m.back[1] = m.used[0], m.back[0]
-	if start != end {
-		m.used[1], m.back[1] = 0, 0
-		if m.backlogged {
-			m.back[1] = m.half
-		}
+	if start == end {
+		m.back[1] = m.back[0] + m.waited(m.slot, end)
+		m.used[1] = m.used[0]
+	} else {
+		m.back[1], m.used[1] = m.waited(start-Instant(m.half), start), 0
 	}
-	m.used[0], m.back[0] = 0, 0
+	m.back[0], m.used[0] = m.waited(start, now), 0
 	m.slot = start
-	if m.backlogged {
-		m.back[0] = int64(now - start)
-		m.backAt = now
-	}
+	m.backAt = max(m.backAt, now)
 }
 
-// begin and end tell that the flow becomes backlogged, or idle.
+// waited gives how long the flow was backlogged from one time to another, as far
+// as that is not counted yet.
+func (m *meter) waited(from, to Instant) int64 {
+	if !m.backlogged {
+		return 0
+	}
+	return max(0, int64(to-max(from, m.backAt)))
+}
+
+// begin and end tell that the flow becomes backlogged, or idle. The first
+// twentieth of T of a wait does not count: it is a short one for the window, and
+// no demand that is not met.
 func (m *meter) begin(now Instant) {
 	m.roll(now)
-	m.backlogged, m.backAt = true, now
+	m.backlogged, m.backAt = true, now+Instant(m.half/10)
 }
 
 func (m *meter) end(now Instant) {

@@ -2,6 +2,11 @@
 
 package share
 
+import "time"
+
+// shortestHold is the least that strict mode holds a flow.
+const shortestHold = Instant(50 * time.Microsecond)
+
 // wakeUp is for a flow that gets the first command in its queue.
 func (c *Core) wakeUp(f *flow) {
 	f.since = c.now
@@ -16,17 +21,19 @@ func (c *Core) wakeUp(f *flow) {
 		f.vt = credit
 	}
 	f.fresh = false
+	was := f.active
+	if !was {
+		f.active = true
+		c.plan.countActive(f)
+		c.plan.inForce = c.plan.inForce || c.prioritiesApply()
+	}
 	if c.plan.inForce {
 		if c.higherBacklogged(f) {
 			f.vt = maxVT(f.vt, f.level.v+VirtualTime(uint64(f.first.cost)*f.inv))
 		}
-		if !f.active {
+		if !was {
 			c.plan.at = min(c.plan.at, max(c.now, c.plan.last+earlyPlan))
 		}
-	}
-	if !f.active {
-		f.active = true
-		c.plan.countActive(f)
 	}
 	c.place(f)
 }
@@ -272,7 +279,8 @@ func (c *Core) holdUntil(f *flow) Instant {
 	edge := f.m.slot + half
 	until := edge
 	if limit := int64(c.margin(f.x)); limit > 0 {
-		until = f.m.slot - half + Instant(min(mulDivUp(int64(f.m.units()), 1000*second, limit), 1<<60))
+		need := Instant(min(mulDivUp(int64(f.m.units()), 1000*second, limit), 1<<60))
+		until = max(f.m.slot-half, f.m.added) + need
 	}
-	return max(min(until, edge, c.now+2*half), c.now+1)
+	return max(min(until, edge, c.now+2*half), c.now+shortestHold)
 }
