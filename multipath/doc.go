@@ -45,4 +45,6 @@
 //
 // Each request leaves its window by Park or PathDown and enters it again by
 // Unpark or Redrive, in strict alternation; park.go has the details.
+// The capacity of the paths in use is told in the step that changes it, before
+// what moves to other paths is sent again (capacity.go).
 package multipath
