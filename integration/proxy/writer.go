@@ -238,6 +238,11 @@ func (u *pump) finish(it item) {
 	}
 }
 
+// paceCatchUp is the most that a pacer makes up for of the time by which its
+// writers were late, so that coarse timers do not make the rate lower. A direction
+// that had nothing to send for longer than that gets nothing in return.
+const paceCatchUp = 20 * time.Millisecond
+
 // pacer spreads the bytes of one direction over time.
 type pacer struct {
 	mu   sync.Mutex
@@ -248,7 +253,7 @@ type pacer struct {
 func (p *pacer) reserve(now time.Time, n int, perSecond int64) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next.Before(now) {
+	if now.Sub(p.next) > paceCatchUp {
 		p.next = now
 	}
 	p.next = p.next.Add(time.Duration(float64(n) / float64(perSecond) * float64(time.Second)))
@@ -263,7 +268,7 @@ func (u *pump) pacing(n int) int {
 	if f == nil {
 		return n
 	}
-	n = min(n, max(1024, int(f.BytesPerSecond/100)))
+	n = min(n, max(1024, int(f.BytesPerSecond/1000)))
 	u.effect(Rate).hit(n)
 	until := u.conn.proxy.pace[u.index()].reserve(time.Now(), n, f.BytesPerSecond)
 	if !u.sleep(time.Until(until), f.cleared) {
