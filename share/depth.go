@@ -176,8 +176,11 @@ func (c *Core) learn(elapsed int64) {
 	} else {
 		p.ceff = max(p.ceff, rate)
 	}
-	if p.kappa == fullKappa {
-		p.cnom = p.ceff
+	switch {
+	case p.kappa == fullKappa:
+		p.cnom, p.whole = p.ceff, true
+	case !p.whole:
+		p.cnom = Speed(mulDiv(int64(p.ceff), fullKappa, int64(p.kappa)))
 	}
 	p.cnom = max(p.cnom, p.ceff)
 }

@@ -21,6 +21,7 @@ type planner struct {
 
 	kappa, lastKappa uint32 // now; the last that was not 0
 	dropped          bool   // kappa fell since the last plan
+	whole            bool   // something was learnt with all paths up
 	fixed            Speed  // capacity as configured, 0: learn
 	ceff, cnom       Speed
 	floor            int64 // T_st, ns; 0: none
@@ -49,7 +50,7 @@ func (p *planner) configure(s, old *Settings) {
 		p.cnom = p.fixed
 		p.ceff = Speed(mulDiv(int64(p.fixed), int64(p.lastKappa), fullKappa))
 	case old != nil && was > 0:
-		p.ceff, p.cnom = 0, 0
+		p.ceff, p.cnom, p.whole = 0, 0, false
 	}
 }
 
