@@ -122,6 +122,9 @@ func effectivePriority(vm *VMConfig, o VMOverride) (uint8, []share.Fault) {
 // effectiveShare is a disk's part with o. With faults it is the configured one.
 func (c *Config) effectiveShare(d *DiskConfig, o ShareOverride) (DiskShare, []share.Fault) {
 	with := d.Share
+	if o == (ShareOverride{}) {
+		return with, nil // the configuration was checked
+	}
 	var faults []share.Fault
 	if o.Shares != nil {
 		if f, bad := outside("shares", *o.Shares, 0, share.MaxShares); bad {

@@ -54,6 +54,10 @@ func (s *shareState) rule(d ShareDevice) LUNRule {
 // is left out; err says why.
 func (s *shareState) settings(d ShareDevice) (c SchedulerConfig, err error) {
 	c = s.rule(d).Scheduler
+	if s.luns[d.Name] == (LUNOverride{}) {
+		c.Settings = resolveSettings(c.Settings, d.Rotational)
+		return c, nil // the configuration was checked
+	}
 	with := c.Settings
 	s.luns[d.Name].apply(&with)
 	with = resolveSettings(with, d.Rotational)

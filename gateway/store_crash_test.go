@@ -53,6 +53,10 @@ func crashChild(dir string, w io.Writer) error {
 			return err
 		}
 		fmt.Fprintf(w, "ghost-%d-%d held\n", epoch, i)
+		if err := s.PutShareOverrides(crashShares(name, epoch)); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "share-%s %d\n", name, epoch)
 		if i%3 == 2 {
 			if err := s.DeleteGhosts(crashGhost(epoch, uint32(i-1))); err != nil {
 				return err
@@ -64,6 +68,14 @@ func crashChild(dir string, w io.Writer) error {
 
 func crashGhost(epoch uint64, i uint32) GhostRecord {
 	return GhostRecord{Device: "naa.1", Offset: uint64(i) * 4096, Length: 4096, Path: "vmhba0:0:1", Epoch: epoch, ITT: i}
+}
+
+// crashShares is one change of two objects.
+func crashShares(name string, epoch uint64) ShareOverrides {
+	return ShareOverrides{
+		Disks: map[string]ShareOverride{name: {Shares: ptr(int64(epoch))}},
+		VMs:   map[string]VMOverride{name: {Priority: ptr(int64(epoch))}},
+	}
 }
 
 // crashState is the store's content in the words of crashChild.
@@ -81,6 +93,16 @@ func crashState(t *testing.T, s *Store) map[string]string {
 			t.Errorf("ghost %+v is not what was written", g)
 		}
 		state[fmt.Sprintf("ghost-%d-%d", g.Epoch, g.ITT)] = "held"
+	}
+	o := must[ShareOverrides](t)(s.ShareOverrides())
+	for name, d := range o.Disks {
+		state["share-"+name] = fmt.Sprint(*d.Shares)
+		if vm := o.VMs[name]; vm.Priority == nil || *vm.Priority != *d.Shares {
+			t.Errorf("half of the change %s is there", name)
+		}
+	}
+	if len(o.VMs) != len(o.Disks) {
+		t.Errorf("changes of %d VMs and %d disks", len(o.VMs), len(o.Disks))
 	}
 	return state
 }
@@ -151,7 +173,7 @@ func compareCrash(t *testing.T, round int, want, got map[string]string) {
 	numbers := make(map[string]string)
 	for name, val := range got {
 		kind, _, _ := strings.Cut(name, "-")
-		if other, dup := numbers[kind+val]; dup && kind != "ghost" {
+		if other, dup := numbers[kind+val]; dup && kind != "ghost" && kind != "share" {
 			t.Errorf("round %d: %s and %s are both %s", round, name, other, val)
 		}
 		numbers[kind+val] = name

@@ -47,7 +47,7 @@ func Faults(err error) []Fault {
 
 // Rule gives the range of a knob ("20ms to 2s"); empty when there is no such knob.
 func Rule(key string) string {
-	s, e, c := DefaultSettings(), DefaultEntitlement(), checks{}
+	s, e, c := DefaultSettings(), DefaultEntitlement(), checks{rules: map[string]string{}}
 	s.ranges(&c)
 	s.Calibration.ranges(&c)
 	e.ranges(&c)
@@ -197,8 +197,7 @@ func (l *Limits) ceilings() []ceiling {
 func (l *Limits) ranges(c *checks) {
 	for _, k := range l.ceilings() {
 		c.rate(k.key, k.of.Rate)
-		c.orNone(k.key+".burst.ops", number(k.of.Burst.Ops), k.of.Burst.Ops == 0,
-			inside(k.of.Burst.Ops, 1, maxBurstOps), "1 to "+number(maxBurstOps))
+		c.count(k.key+".burst.ops", k.of.Burst.Ops, 1, maxBurstOps, "", "1 to 1000000")
 		c.size(k.key+".burst.bytes", k.of.Burst.Bytes, minBurstBytes, maxBurstBytes, true)
 		c.rate(k.key+".peak", k.of.Peak)
 		c.duration(k.key+".peak.for", k.of.PeakLength, 100*time.Millisecond, time.Hour, true)
@@ -251,12 +250,15 @@ func (c *checks) reserved(unit string, reservation, total, read, write int64) {
 	}
 }
 
-// checks collects faults, and the rules of what was looked at.
+// checks collects faults, and where rules is not nil the rules of what was looked at.
 type checks struct {
 	faults []error
 	bad    map[string]bool
 	rules  map[string]string
 }
+
+// done tells that a value that is right needs no words.
+func (c *checks) done(ok bool) bool { return ok && c.rules == nil }
 
 func (c *checks) fault(key, value, msg, rule string) {
 	if c.bad == nil {
@@ -279,17 +281,19 @@ func (c *checks) fine(keys ...string) bool {
 func (c *checks) err() error { return errors.Join(c.faults...) }
 
 func (c *checks) check(key, value string, ok bool, rule string) {
-	if c.rules == nil {
-		c.rules = map[string]string{}
+	if c.rules != nil {
+		c.rules[key] = rule
 	}
-	c.rules[key] = rule
 	if !ok {
 		c.fault(key, value, "is out of range", rule)
 	}
 }
 
-func (c *checks) orNone(key, value string, none, ok bool, rule string) {
-	c.check(key, value, none || ok, "0, or "+rule)
+// count checks a number that may be 0 for none.
+func (c *checks) count(key string, v, low, high int64, unit, ends string) {
+	if ok := v == 0 || inside(v, low, high); !c.done(ok) {
+		c.check(key, number(v)+unit, ok, "0, or "+ends)
+	}
 }
 
 type integer interface {
@@ -307,33 +311,44 @@ func number[T integer](v T) string {
 func inside(v, low, high int64) bool { return v >= low && v <= high }
 
 func whole[T integer](c *checks, key string, v, low, high T) {
-	c.check(key, number(v), v >= low && v <= high, number(low)+" to "+number(high))
+	if ok := v >= low && v <= high; !c.done(ok) {
+		c.check(key, number(v), ok, number(low)+" to "+number(high))
+	}
 }
 
 func enum[T ~uint8](c *checks, key string, v, last T, words string) {
-	c.check(key, number(uint8(v)), v <= last, words)
+	if ok := v <= last; !c.done(ok) {
+		c.check(key, number(uint8(v)), ok, words)
+	}
 }
 
 func (c *checks) size(key string, v, low, high int64, none bool) {
-	rule := sizeText(low) + " to " + sizeText(high)
-	if none {
-		c.orNone(key, sizeText(v), v == 0, inside(v, low, high), rule)
+	ok := none && v == 0 || inside(v, low, high)
+	if c.done(ok) {
 		return
 	}
-	c.check(key, sizeText(v), inside(v, low, high), rule)
+	c.check(key, sizeText(v), ok, orNone(none)+sizeText(low)+" to "+sizeText(high))
+}
+
+func orNone(none bool) string {
+	if none {
+		return "0, or "
+	}
+	return ""
 }
 
 func (c *checks) powerOfTwo(key string, v, low, high int64) {
-	c.check(key, sizeText(v), inside(v, low, high) && v&(v-1) == 0, "a power of two, "+sizeText(low)+" to "+sizeText(high))
+	if ok := inside(v, low, high) && v&(v-1) == 0; !c.done(ok) {
+		c.check(key, sizeText(v), ok, "a power of two, "+sizeText(low)+" to "+sizeText(high))
+	}
 }
 
 func (c *checks) duration(key string, v, low, high time.Duration, none bool) {
-	rule := durationText(low) + " to " + durationText(high)
-	if none {
-		c.orNone(key, durationText(v), v == 0, v >= low && v <= high, rule)
+	ok := none && v == 0 || v >= low && v <= high
+	if c.done(ok) {
 		return
 	}
-	c.check(key, durationText(v), v >= low && v <= high, rule)
+	c.check(key, durationText(v), ok, orNone(none)+durationText(low)+" to "+durationText(high))
 }
 
 // durationText leaves out the zero minutes and seconds of "1h0m0s".
@@ -351,12 +366,14 @@ func durationText(d time.Duration) string {
 // fraction refuses what is no number too.
 func (c *checks) fraction(key string, v, low, high float64) {
 	text := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	c.check(key, text(v), v >= low && v <= high, text(low)+" to "+text(high))
+	if ok := v >= low && v <= high; !c.done(ok) {
+		c.check(key, text(v), ok, text(low)+" to "+text(high))
+	}
 }
 
 func (c *checks) rate(key string, r Rate) {
-	c.orNone(key+".iops", number(r.Ops), r.Ops == 0, inside(r.Ops, 1, maxOps), "1 to "+number(maxOps))
-	c.orNone(key+".bandwidth", number(r.Bytes)+"B/s", r.Bytes == 0, inside(r.Bytes, minBytes, maxBytes), "4096B/s to 100GB/s")
+	c.count(key+".iops", r.Ops, 1, maxOps, "", "1 to 10000000")
+	c.count(key+".bandwidth", r.Bytes, minBytes, maxBytes, "B/s", "4096B/s to 100GB/s")
 }
 
 // sizeText is the shortest exact form in binary units.
