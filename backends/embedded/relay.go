@@ -4,7 +4,6 @@ package embedded
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"sync"
 )
@@ -14,6 +13,7 @@ import (
 // for concurrent use.
 type Relay struct {
 	address, to string
+	rate        *rate
 	work        sync.WaitGroup
 
 	mu     sync.Mutex
@@ -26,8 +26,12 @@ type Relay struct {
 
 // NewRelay listens on listen, an "address:port" with port 0 for any, and passes
 // each connection on to the address to.
-func NewRelay(listen, to string) (*Relay, error) {
-	r := &Relay{address: listen, to: to, conns: map[*net.TCPConn]bool{}}
+func NewRelay(listen, to string) (*Relay, error) { return NewLimitedRelay(listen, to, 0) }
+
+// NewLimitedRelay makes a Relay that carries so many bytes per second, of all its
+// connections and both directions together; 0: no limit.
+func NewLimitedRelay(listen, to string, bytesPerSecond int64) (*Relay, error) {
+	r := &Relay{address: listen, to: to, rate: newRate(bytesPerSecond), conns: map[*net.TCPConn]bool{}}
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
@@ -113,15 +117,15 @@ func (r *Relay) pass(l net.Listener, client *net.TCPConn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		forward(server, client)
+		r.forward(server, client)
 	}()
-	forward(client, server)
+	r.forward(client, server)
 	<-done
 }
 
 // forward copies until from ends, and ends to likewise.
-func forward(to, from *net.TCPConn) {
-	if _, err := io.Copy(to, from); err != nil {
+func (r *Relay) forward(to, from *net.TCPConn) {
+	if err := r.rate.copy(to, from); err != nil {
 		reset(to)
 		reset(from)
 		return
