@@ -16,6 +16,11 @@ func (v *shareView) showFlow(l *lunView, vm string, plan FlowPlan) control.Share
 		VM: vm, LUN: l.device.Name, Disks: slices.Clone(plan.Disks),
 		Configured: v.flowSettings(l, &plan.Entitlement, plan), Reservation: control.ReservationNone,
 	}
+	for _, d := range plan.Disks {
+		if len(plan.Disks) > 1 && v.shares.Effective(d).Limits != (share.Limits{}) {
+			out.LimitedDisks = append(out.LimitedDisks, d)
+		}
+	}
 	f := l.flow(vm)
 	if f == nil {
 		return out // no disk of it has been attached yet

@@ -137,7 +137,7 @@ func TestShareViewFlows(t *testing.T) {
 		t.Fatalf("flows %q, want %q", got, want)
 	}
 	two, one, absent := list[0], list[1], list[3]
-	if e := two.Effective; e == nil || e.Shares != 500 || e.Priority != 9 || e.Group != "g1" || e.Limit.IOPS != 0 || two.Why != nil || two.Reservation != control.ReservationNone {
+	if e := two.Effective; e == nil || e.Shares != 500 || e.Priority != 9 || e.Group != "g1" || e.Limit.IOPS != 0 || two.Why != nil || !slices.Equal(two.LimitedDisks, []string{"vm1/b"}) || two.Reservation != control.ReservationNone {
 		t.Errorf("a flow of two disks: %+v, in force %+v", two, e)
 	}
 	e := one.Effective

@@ -21,7 +21,8 @@ func newShareListCmd(to *target) *cobra.Command {
 		Short:   "List what every VM gets of every LUN, and why it waits",
 		Long: `A row is one VM on one LUN. SHARES, RESERVATION, LIMIT and PRIORITY are those in
 force. ENTITLED% and USED% are of what the LUN can do now. WAITED% is of the time
-since the disk was there, and WHY is why something waits now.`,
+since the disk was there, and WHY is why something waits now. A LIMIT "per-disk" is
+told by "pathgate share show", for each disk.`,
 		Args: noArgs,
 	}
 	out := newFormat(cmd, true)
@@ -59,7 +60,7 @@ func shareColumns() []column[control.Share] {
 		{name: "USED%", value: func(s S) string { return percent(s.UsedPercent) }, right: true},
 		{name: "DEMAND%", value: demand, right: true, wide: true},
 		{name: "RESERVATION", value: inForce(func(e *control.EffectiveShare) string { return reservation(e.ShareSettings) }), right: true},
-		{name: "LIMIT", value: inForce(func(e *control.EffectiveShare) string { return limits(e.ShareSettings) }), right: true},
+		{name: "LIMIT", value: limit, right: true},
 		{name: "PRIORITY", value: inForce(func(e *control.EffectiveShare) string { return strconv.Itoa(int(e.Priority)) }), right: true},
 		{name: "GROUP", value: inForce(func(e *control.EffectiveShare) string { return e.Group }), wide: true},
 		{name: "LEAD", value: func(s S) string { return strconv.FormatInt(s.LeadCU, 10) }, right: true, wide: true},
@@ -99,6 +100,17 @@ func limits(s control.ShareSettings) string {
 		}
 	}
 	return strings.Join(parts, ",")
+}
+
+// limit is that of the flow, or tells that its disks have theirs.
+func limit(s control.Share) string {
+	switch {
+	case s.Effective == nil:
+		return ""
+	case len(s.LimitedDisks) > 0:
+		return "per-disk"
+	}
+	return limits(s.Effective.ShareSettings)
 }
 
 func rates(iops, bandwidth int64) string {

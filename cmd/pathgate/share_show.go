@@ -142,6 +142,9 @@ func (s *sheet) flows(list []control.Share, all bool) {
 			continue
 		}
 		s.line("in force", "%s", inForceText(f))
+		if len(f.LimitedDisks) > 0 {
+			s.line("limits", "kept for each disk by itself: %s", strings.Join(f.LimitedDisks, ", "))
+		}
 		if all {
 			s.flow(f)
 		}

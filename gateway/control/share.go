@@ -15,6 +15,9 @@ type Share struct {
 	Configured ShareSettings `json:"configured"`
 	// Effective is what the scheduler goes by; nil while the LUN is not there.
 	Effective *EffectiveShare `json:"effective,omitempty"`
+	// LimitedDisks are those of several whose limit each keeps for itself, so that none
+	// is in Effective.
+	LimitedDisks []string `json:"limited_disks,omitempty"`
 	// Active: it waits, is in flight, or had something within the last window.
 	Active bool `json:"active"`
 
