@@ -20,39 +20,50 @@ func TestNegativeControls(t *testing.T) {
 		fails string
 	}{
 		{
-			"no clamp when a flow wakes up", // row 8
-			func(s *accSheet, v accVariant) { accRow8(s, v, accWake{0, 490, 0.2}) },
-			accVariant{ablation: noEnterClamp}, "VM2, CU in the first 100 ms",
+			name: "no clamp when a flow wakes up, row 8",
+			run:  func(s *accSheet, v accVariant) { accRow8(s, v, accWake{0, 490, 0.2}) },
+			off:  accVariant{ablation: noEnterClamp}, fails: "VM2, CU in the first 100 ms",
 		},
 		{
-			"floors below reservations", // row 13
-			accRow13Unknown,
-			accVariant{ablation: floorsLast}, "VM2, longest gap",
+			name: "floors below reservations, row 13", run: accRow13Unknown,
+			off: accVariant{ablation: floorsLast}, fails: "VM2, longest gap",
 		},
 		{
-			"now + H without max", // row 13
-			func(s *accSheet, v accVariant) { accRow13Small(s, v, 10, 4096) },
-			accVariant{ablation: plainAhead}, "VM1, each",
-		},
-		{"limit slop 0", accRow24Timer, accVariant{noSlop: true}, "VM1, each"},
-		{"one core per CPU core", accRow1, accVariant{cores: 2}, "VM1, each"},
-		{"no stall guard", accRow25Stalls, accVariant{ablation: noStallGuard}, "the narrowest window"},
-		{"D not scaled", accRow11Default, accVariant{ablation: depthUnscaled}, "b mean latency"},
-		{
-			"no path re-count", // the LUN stops when a path dies
-			func(s *accSheet, v accVariant) { accRow12(s, v, PriorityDegraded, 8000, 2000) },
-			accVariant{ablation: noPathRecount}, "CU/s while what was lost",
+			name: "now + H without max, row 13",
+			run:  func(s *accSheet, v accVariant) { accRow13Small(s, v, 10, 4096) },
+			off:  accVariant{ablation: plainAhead}, fails: "VM1, each",
 		},
 		{
-			"cost as a sum", // 2.1: of the command and its bytes
-			func(s *accSheet, v accVariant) {
-				if v == (accVariant{}) {
+			name: "limit slop 0, row 24", run: accRow24Timer,
+			off: accVariant{noSlop: true}, fails: "VM1, each",
+		},
+		{
+			name: "one core per CPU core, row 1", run: accRow1,
+			off: accVariant{cores: 2}, fails: "VM1, each",
+		},
+		{
+			name: "no stall guard, row 25", run: accRow25Stalls,
+			off: accVariant{ablation: noStallGuard}, fails: "the narrowest window",
+		},
+		{
+			name: "D not scaled, row 11", run: accRow11Default,
+			off: accVariant{ablation: depthUnscaled}, fails: "b mean latency",
+		},
+		{
+			name: "no path re-count: the LUN stops, row 12",
+			run:  func(s *accSheet, v accVariant) { accRow12(s, v, PriorityDegraded, 8000, 2000) },
+			off:  accVariant{ablation: noPathRecount}, fails: "CU/s while what was lost",
+		},
+		{
+			name: "cost as a sum of the command and its bytes, row 4",
+			run: func(s *accSheet, v accVariant) {
+				if v.sum {
+					accCosts(s, func(bytes uint32) Unit { return 1 + Unit(bytes+4095)/4096 })
+				} else {
 					accRow4(s, v)
-					return
 				}
-				accCosts(s, func(bytes uint32) Unit { return 1 + Unit(bytes+4095)/4096 })
 			},
-			accVariant{cores: 1}, "CU of 4096 bytes",
+			off: accVariant{sum: true}, fails: "CU of 4096 bytes",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

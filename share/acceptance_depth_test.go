@@ -108,6 +108,7 @@ func accRow23(s *accSheet, v accVariant, depth Unit, iops float64) {
 	r := m.rates(from, m.now)
 	s.near("VM1, qd 1, IOPS", iops, r[one], 0.02)
 	s.atLeast("IOPS of both", 9990, sumOf(r))
+	s.near("VM1, qd 1, mean latency, ms", 1000/iops, meanOf(m.times(one, totalLatency, from, m.at(10*time.Second))), 0.02)
 	waits := m.times(one, gatewayWait, from, m.now)
 	s.atMost("VM1, wait in the gateway, p99, ms", 2*1000.0/10000, percentileOf(waits, 0.99))
 }

@@ -18,6 +18,7 @@ type accVariant struct {
 	bytes    bool // rates are set in bytes
 	ablation ablation
 	noSlop   bool // the limits' clocks may not be ahead
+	sum      bool // a command costs 1 and its bytes
 	cores    int  // 0: one
 }
 

@@ -72,7 +72,7 @@ func (m *simModel) open(f FlowID, rate int64, batch int, w simWork) {
 }
 
 // bursts sends n commands at once, so often.
-func (m *simModel) bursts(f FlowID, n int, period time.Duration) *simClient {
+func (m *simModel) bursts(f FlowID, n int, period time.Duration) {
 	c := m.client(f, simWork{})
 	var tick func()
 	tick = func() {
@@ -80,7 +80,6 @@ func (m *simModel) bursts(f FlowID, n int, period time.Duration) *simClient {
 		m.after(m.now+Instant(period), tick)
 	}
 	m.after(m.now, tick)
-	return c
 }
 
 // submit queues n commands now.

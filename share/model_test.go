@@ -203,6 +203,9 @@ func (m *simModel) step(h *simHost) {
 		}
 		in = nil
 	}
+	if h.core.faults != 0 {
+		panic(fmt.Sprintf("at %d: the core refused %d events", m.now, h.core.faults))
+	}
 	for _, r := range h.spent {
 		r.client.free = append(r.client.free, r)
 	}
