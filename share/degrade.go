@@ -62,6 +62,9 @@ func (c *Core) grant() {
 		}
 		if c.set.PriorityMode == PriorityAlways {
 			f.h = f.demand
+			if f.limit > 0 {
+				f.h = min(f.h, f.limit)
+			}
 		}
 		f.grant = min(f.demand, f.reserved)
 		rest -= int64(f.grant)
@@ -145,7 +148,7 @@ func (c *Core) weigh() {
 	if c.plan.inForce {
 		for _, f := range c.flows {
 			if f != nil && f.active {
-				largest = max(largest, f.grant)
+				largest = max(largest, c.worth(f))
 			}
 		}
 	}
@@ -157,7 +160,7 @@ func (c *Core) weigh() {
 		if c.plan.inForce && w > 0 {
 			w = 1
 			if f.active && largest > 0 {
-				w = uint32(max(1, mulDiv(int64(f.grant), 65536, int64(largest))))
+				w = uint32(max(1, mulDiv(int64(c.worth(f)), 65536, int64(largest))))
 			}
 		}
 		c.reweigh(f, w)
@@ -178,6 +181,16 @@ func (c *Core) weigh() {
 			c.root.ready.put(&g.entity, uint64(g.vt))
 		}
 	}
+}
+
+// worth is what f is weighed by: its grant, and the margin more when that is all
+// that it asks for. Weighed by the last command it would be short of one now and
+// then, wait, and count as saturated.
+func (c *Core) worth(f *flow) Speed {
+	if f.grant >= f.demand {
+		return c.margin(f.grant)
+	}
+	return f.grant
 }
 
 // reweigh gives f another weight, and the place that goes with it.

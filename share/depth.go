@@ -119,7 +119,7 @@ func (c *Core) epoch() {
 	c.learn(elapsed)
 	if c.cap != 0 && c.cap != c.most {
 		c.cap++
-		if c.capSince++; c.most == 0 && c.capSince > capEpochs {
+		if c.capSince++; c.most == 0 && c.capSince >= capEpochs {
 			c.cap = 0
 		}
 	}

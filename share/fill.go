@@ -32,7 +32,7 @@ func fill(parts []part, capacity int64) {
 		}
 	case sumLo >= capacity:
 		for i := range parts {
-			parts[i].x = mulDiv(parts[i].lo, capacity, sumLo)
+			parts[i].x = mulDiv(parts[i].lo, capacity, max(sumLo, 1))
 		}
 	case zeroes && weighted+zeroLo <= capacity:
 		for i := range parts {

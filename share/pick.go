@@ -180,7 +180,7 @@ func (c *Core) headChanged(f *flow) {
 // freeHeld releases the flows that no longer are to be held.
 func (c *Core) freeHeld() {
 	for _, f := range c.flows {
-		if f != nil && f.waits == held && !c.toHold(f) {
+		if f != nil && f.waits == held && (c.set.Mode != Strict || !c.toHold(f)) {
 			c.timer.remove(&f.entity)
 			c.release(f)
 		}

@@ -48,7 +48,7 @@ func (c *Core) why(f *flow) cause {
 		w.reason, w.held, w.until = OverEntitlement, true, Instant(c.timer.keyOf(&f.entity))
 	case c.over(f):
 		w.reason = OverEntitlement
-	case c.plan.inForce && (f.cutShort || !f.planned) && c.plan.higherActive(f):
+	case c.plan.inForce && (f.cutShort && c.plan.higherActive(f) || !f.planned && c.higherBacklogged(f)):
 		w.reason, w.ahead = Priority, c.mostImportant()
 	default:
 		w.reason = Share
@@ -97,7 +97,12 @@ func (c *Core) next() *flow {
 			return f
 		}
 	}
-	return c.zero.first
+	if f := c.zero.first; f != nil {
+		if b, _ := c.groupBlocked(f); b == NoBucket {
+			return f
+		}
+	}
+	return nil
 }
 
 // fill sets the numbers of a decision about f, as they are at hand; explain works
