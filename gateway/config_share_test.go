@@ -118,3 +118,22 @@ func TestParseShares(t *testing.T) {
 		}
 	}
 }
+
+// TestShareDocument: docs/shares.md tells of every key, and its example is right.
+func TestShareDocument(t *testing.T) {
+	text := string(must[[]byte](t)(os.ReadFile("../docs/shares.md")))
+	_, rest, _ := strings.Cut(text, "```yaml\n")
+	example, tables, ok := strings.Cut(rest, "```\n")
+	if !ok {
+		t.Fatal("no example")
+	}
+	c := mustParse(t, example)
+	if s := c.VMs[0].Disks[0].Share; s.Shares != 4000 || s.Limits.Read.Burst.Bytes != 1<<30 || s.Limits.Total.PeakLength != time.Minute {
+		t.Errorf("the example gives %+v", s)
+	}
+	for _, key := range append(schedulerKeys(), diskShareKeys()...) {
+		if !strings.Contains(tables, "`"+key+"`") {
+			t.Errorf("no table has %s", key)
+		}
+	}
+}
