@@ -19,8 +19,8 @@ var (
 	ErrShareUnknown = errors.New("not known")
 )
 
-// ShareFault is one value that was refused: Object is a disk ("vm1/root"), a VM or a
-// device.
+// ShareFault is one value that was refused: Object is a disk ("vm1/root"), a VM, a
+// group or a device.
 type ShareFault struct {
 	Object string
 	share.Fault
@@ -109,23 +109,33 @@ func (s *Shares) refreshLocked() (ignored []ShareWarning) {
 			ignored = append(ignored, ignoredOverride(d.name, vm.Name, faults)...)
 		}
 	}
+	s.state.groups = nil // plans that were handed out may hold the old ones
+	for i := range cfg.Groups {
+		g := &cfg.Groups[i]
+		e, faults := effectiveGroup(g, s.stored.Groups[g.Name])
+		s.state.groups = append(s.state.groups, GroupPlan{g.Name, e})
+		ignored = append(ignored, ignoredOverride("", "", faults)...)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.stored.Disks)) {
 		if s.byName[name] == nil {
-			ignored = append(ignored, ShareWarning{
-				Code: WarnOverrideOfNobody, Disk: name,
-				Message: "what was set at run time for disk " + name + " is kept and has no effect: there is no such disk",
-			})
+			ignored = append(ignored, ShareWarning{Code: WarnOverrideOfNobody, Disk: name, Message: keptForNobody("disk", name)})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.stored.VMs)) {
 		if !known[name] {
-			ignored = append(ignored, ShareWarning{
-				Code: WarnOverrideOfNobody, VM: name,
-				Message: "what was set at run time for VM " + name + " is kept and has no effect: there is no such VM",
-			})
+			ignored = append(ignored, ShareWarning{Code: WarnOverrideOfNobody, VM: name, Message: keptForNobody("VM", name)})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.stored.Groups)) {
+		if cfg.groupID(name) == 0 {
+			ignored = append(ignored, ShareWarning{Code: WarnOverrideOfNobody, Message: keptForNobody("group", name)})
 		}
 	}
 	return ignored
+}
+
+func keptForNobody(what, name string) string {
+	return fmt.Sprintf("what was set at run time for %s %s is kept and has no effect: there is no such %s", what, name, what)
 }
 
 func ignoredOverride(disk, vm string, faults []share.Fault) (list []ShareWarning) {
@@ -148,17 +158,24 @@ func (s *Shares) SetVM(vm string, o VMOverride) error {
 	return s.Change(ShareOverrides{VMs: map[string]VMOverride{vm: o}})
 }
 
+// SetGroup changes what o sets for a group.
+func (s *Shares) SetGroup(group string, o GroupOverride) error {
+	return s.Change(ShareOverrides{Groups: map[string]GroupOverride{group: o}})
+}
+
 // SetLUN changes what o sets for a device, by one of its names.
 func (s *Shares) SetLUN(device string, o LUNOverride) error {
 	return s.Change(ShareOverrides{LUNs: map[string]LUNOverride{device: o}})
 }
 
 // Change sets several at once, all or none. What is set must go with the rest: the
-// error joins a ShareFault for each value that does not, or is ErrShareUnknown.
+// error joins a ShareFault for each value that does not, or is ErrShareUnknown. What
+// set points to is not changed afterwards.
 func (s *Shares) Change(set ShareOverrides) error {
 	return s.change(set, func(old, set ShareOverrides) ShareOverrides {
 		return ShareOverrides{
-			Disks: mergedAll(old.Disks, set.Disks), VMs: mergedAll(old.VMs, set.VMs), LUNs: mergedAll(old.LUNs, set.LUNs),
+			Disks: mergedAll(old.Disks, set.Disks), VMs: mergedAll(old.VMs, set.VMs),
+			Groups: mergedAll(old.Groups, set.Groups), LUNs: mergedAll(old.LUNs, set.LUNs),
 		}
 	})
 }
@@ -179,6 +196,11 @@ func (s *Shares) Reset(disk string) error {
 // ResetVM takes the VM back to the configuration, but not its disks.
 func (s *Shares) ResetVM(vm string) error {
 	return s.reset(ShareOverrides{VMs: map[string]VMOverride{vm: {}}})
+}
+
+// ResetGroup takes the group back to the configuration.
+func (s *Shares) ResetGroup(group string) error {
+	return s.reset(ShareOverrides{Groups: map[string]GroupOverride{group: {}}})
 }
 
 // ResetLUN takes the device back to the configuration.
@@ -211,6 +233,7 @@ func (s *Shares) change(set ShareOverrides, next func(old, set ShareOverrides) S
 	s.mu.Lock()
 	replace(s.stored.Disks, records.Disks)
 	replace(s.stored.VMs, records.VMs)
+	replace(s.stored.Groups, records.Groups)
 	replace(s.stored.LUNs, records.LUNs)
 	s.ignored = s.refreshLocked()
 	s.mu.Unlock()
@@ -220,7 +243,8 @@ func (s *Shares) change(set ShareOverrides, next func(old, set ShareOverrides) S
 
 // holds tells whether all of set is stored already.
 func (s *Shares) holds(set ShareOverrides) bool {
-	return sameRecords(s.stored.Disks, set.Disks) && sameRecords(s.stored.VMs, set.VMs) && sameRecords(s.stored.LUNs, set.LUNs)
+	return sameRecords(s.stored.Disks, set.Disks) && sameRecords(s.stored.VMs, set.VMs) &&
+		sameRecords(s.stored.Groups, set.Groups) && sameRecords(s.stored.LUNs, set.LUNs)
 }
 
 func sameRecords[T any](old, set map[string]T) bool {
@@ -271,6 +295,16 @@ func (s *Shares) VMPriority(vm string) (priority uint8, set VMOverride, ok bool)
 		}
 	}
 	return 0, set, false
+}
+
+// GroupShare gives what holds for a group, and what of it was set at run time.
+func (s *Shares) GroupShare(group string) (e share.GroupEntitlement, set GroupOverride, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if id := s.state.cfg.groupID(group); id != 0 {
+		return s.state.groups[id-1].Entitlement, s.stored.Groups[group], true
+	}
+	return e, set, false
 }
 
 // LUNShare gives the plan of a device, by one of its names, and what was set for it at

@@ -9,8 +9,9 @@ import (
 )
 
 // Device makes a LUN or file known and has apply called with its plan: once before
-// Device returns, and then whenever the plan has changed, until stop. A device that is
-// there already takes over names and medium of d; several may apply its plan.
+// Device returns, and then whenever the plan has changed, until stop; a call that has
+// begun when stop is called may end after it. A device that is there already takes
+// over names and medium of d; several may apply its plan.
 func (s *Shares) Device(d ShareDevice, apply func(LUNPlan)) (stop func()) {
 	s.changes.Lock()
 	defer s.changes.Unlock()

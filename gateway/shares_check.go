@@ -25,6 +25,11 @@ func (s *Shares) resolve(set ShareOverrides) (ShareOverrides, error) {
 			return set, fmt.Errorf("%w: VM %q", ErrShareUnknown, name)
 		}
 	}
+	for name := range set.Groups {
+		if _, stored := s.stored.Groups[name]; s.state.cfg.groupID(name) == 0 && !(stored && len(set.Groups[name].Keys()) == 0) {
+			return set, fmt.Errorf("%w: group %q", ErrShareUnknown, name)
+		}
+	}
 	luns := make(map[string]LUNOverride, len(set.LUNs))
 	for name, o := range set.LUNs {
 		device, err := s.state.deviceName(name)
@@ -74,6 +79,12 @@ func (s *Shares) check(records ShareOverrides) error {
 		}
 		if touched {
 			add(s.groupFault(vm, records))
+		}
+	}
+	for i := range cfg.Groups {
+		if o, ok := records.Groups[cfg.Groups[i].Name]; ok {
+			_, list := effectiveGroup(&cfg.Groups[i], o)
+			add(cfg.Groups[i].Name, list)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(records.LUNs)) {
@@ -148,6 +159,25 @@ func (c *Config) effectiveShare(d *DiskConfig, o ShareOverride) (DiskShare, []sh
 	}
 	if len(faults) > 0 {
 		return d.Share, faults
+	}
+	return with, nil
+}
+
+// effectiveGroup is a group with o. With faults it is as configured.
+func effectiveGroup(g *GroupConfig, o GroupOverride) (share.GroupEntitlement, []share.Fault) {
+	e := g.entitlement()
+	with := e
+	var faults []share.Fault
+	if o.Shares != nil {
+		if f, bad := outside("shares", *o.Shares, 0, share.MaxShares); bad {
+			faults = append(faults, f)
+		} else {
+			with.Weight = uint32(*o.Shares)
+		}
+	}
+	o.Limits.apply(&with.Limits)
+	if faults = append(faults, share.Faults(with.Validate())...); len(faults) > 0 {
+		return e, faults
 	}
 	return with, nil
 }

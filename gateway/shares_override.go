@@ -55,6 +55,12 @@ type PeakOverride struct {
 	For *time.Duration `json:"for,omitempty"`
 }
 
+// GroupOverride is what was changed of a group, on every LUN.
+type GroupOverride struct {
+	Shares *int64         `json:"shares,omitempty"`
+	Limits LimitsOverride `json:"limit,omitzero"`
+}
+
 // VMOverride is what was changed of a VM.
 type VMOverride struct {
 	Priority *int64 `json:"priority,omitempty"`
@@ -96,6 +102,9 @@ type LUNOverride struct {
 func (o ShareOverride) Keys() []string { return setKeys(reflect.ValueOf(o), "") }
 
 // Keys are the keys that are set.
+func (o GroupOverride) Keys() []string { return setKeys(reflect.ValueOf(o), "") }
+
+// Keys are the keys that are set.
 func (o VMOverride) Keys() []string { return setKeys(reflect.ValueOf(o), "") }
 
 // Keys are the keys that are set.
@@ -107,9 +116,7 @@ func (o ShareOverride) apply(s *DiskShare) {
 		s.Shares = uint32(*o.Shares)
 	}
 	o.Reservation.apply(&s.Reservation)
-	o.Limits.CeilingOverride.apply(&s.Limits.Total)
-	o.Limits.Read.apply(&s.Limits.Read)
-	o.Limits.Write.apply(&s.Limits.Write)
+	o.Limits.apply(&s.Limits)
 	assign(&s.Group, o.Group)
 	assign(&s.IdleCredit, o.IdleCredit)
 	assign(&s.QueueCommands, o.QueueCommands)
@@ -119,6 +126,12 @@ func (o ShareOverride) apply(s *DiskShare) {
 func (o RateOverride) apply(r *share.Rate) {
 	assign(&r.Ops, o.IOPS)
 	assign(&r.Bytes, o.Bandwidth)
+}
+
+func (o LimitsOverride) apply(l *share.Limits) {
+	o.CeilingOverride.apply(&l.Total)
+	o.Read.apply(&l.Read)
+	o.Write.apply(&l.Write)
 }
 
 func (o CeilingOverride) apply(c *share.Ceiling) {
@@ -203,10 +216,11 @@ func setKeys(v reflect.Value, prefix string) (keys []string) {
 	return keys
 }
 
-// ShareOverrides are overrides of any number of disks ("vm1/root"), VMs and devices
-// (ShareDevice.Name).
+// ShareOverrides are overrides of any number of disks ("vm1/root"), VMs, groups and
+// devices (ShareDevice.Name).
 type ShareOverrides struct {
-	Disks map[string]ShareOverride
-	VMs   map[string]VMOverride
-	LUNs  map[string]LUNOverride
+	Disks  map[string]ShareOverride
+	VMs    map[string]VMOverride
+	Groups map[string]GroupOverride
+	LUNs   map[string]LUNOverride
 }

@@ -21,6 +21,7 @@ type shareState struct {
 	// has the same by VM.
 	disks   []*shareDisk
 	ofVM    map[string][]*shareDisk
+	groups  []GroupPlan            // as configured, with what holds for each now
 	luns    map[string]LUNOverride // by device
 	devices map[string]ShareDevice
 }
@@ -77,9 +78,7 @@ func (s *shareState) planLUN(dev ShareDevice) LUNPlan {
 	if err != nil {
 		p.warn(WarnOverrideIgnored, "", "", "what was set at run time does not go with the configuration: "+oneLine(err))
 	}
-	for _, g := range s.cfg.Groups {
-		p.Groups = append(p.Groups, GroupPlan{Name: g.Name, Entitlement: g.entitlement()})
-	}
+	p.Groups = append(p.Groups, s.groups...)
 	for _, d := range s.disks {
 		if d.isOn(dev.Name) {
 			s.addDisk(&p, d)

@@ -92,6 +92,9 @@ func randomState(rng *rand.Rand) *shareState {
 		},
 		ofVM: map[string][]*shareDisk{}, devices: map[string]ShareDevice{}, luns: map[string]LUNOverride{},
 	}
+	for _, g := range s.cfg.Groups {
+		s.groups = append(s.groups, GroupPlan{g.Name, g.entitlement()})
+	}
 	for i := range 1 + rng.IntN(4) {
 		name := fmt.Sprint("d", i)
 		s.devices[name] = ShareDevice{Name: name, Rotational: rng.IntN(2) == 0}

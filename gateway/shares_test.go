@@ -206,6 +206,48 @@ func TestShareGroupsTogether(t *testing.T) {
 	}
 }
 
+// TestShareGroupChanges: a group's weight and limit change on every LUN.
+func TestShareGroupChanges(t *testing.T) {
+	s := planned(t)
+	limit := LimitsOverride{CeilingOverride: CeilingOverride{RateOverride: RateOverride{IOPS: ptr(int64(70))}}}
+	if err := s.SetGroup("g1", GroupOverride{Shares: ptr(int64(5)), Limits: limit}); err != nil {
+		t.Fatal(err)
+	}
+	want := share.GroupEntitlement{Weight: 5, Limits: share.Limits{Total: share.Ceiling{Rate: share.Rate{Ops: 70}}}}
+	for _, device := range []string{"l1", "l3"} {
+		if diff := cmp.Diff(want, plan(t, s, device).Groups[0].Entitlement); diff != "" {
+			t.Errorf("%s: %s", device, diff)
+		}
+	}
+	err := s.SetGroup("g1", GroupOverride{Shares: ptr(int64(-1)), Limits: LimitsOverride{Write: CeilingOverride{Burst: BurstOverride{Ops: ptr(int64(3))}}}})
+	wantErr := "g1: shares: -1 is out of range (0 to 100000)\ng1: limit.write.burst.ops: 3 has no limit to be above (needs limit.write.iops)"
+	if err == nil || err.Error() != wantErr || !errors.Is(err, ErrShareInvalid) {
+		t.Errorf("got %v, want %s", err, wantErr)
+	}
+	if err := s.SetGroup("g9", GroupOverride{}); !errors.Is(err, ErrShareUnknown) {
+		t.Errorf("unknown group: %v", err)
+	}
+	again := must[*Shares](t)(NewShares(s.state.cfg, reopen(t, s.store)))
+	if e, set, ok := again.GroupShare("g1"); !ok || e != want || len(set.Keys()) != 2 {
+		t.Errorf("after a start: %+v, %v, %v", e, set.Keys(), ok)
+	}
+	if err := again.ResetGroup("g1"); err != nil {
+		t.Fatal(err)
+	}
+	if e, _, _ := again.GroupShare("g1"); e != (share.GroupEntitlement{Weight: 3000}) {
+		t.Errorf("after Reset: %+v", e)
+	}
+	text := strings.Replace(planConfig, "{name: g1, shares: 3000}", "{name: g3}", 1)
+	if err := again.SetGroup("g1", GroupOverride{Shares: ptr(int64(1))}); err != nil {
+		t.Fatal(err)
+	}
+	again = must[*Shares](t)(NewShares(mustParse(t, strings.ReplaceAll(text, "group: g1", "group: g3")), reopen(t, again.store)))
+	wantMsg := "what was set at run time for group g1 is kept and has no effect: there is no such group"
+	if w := again.Warnings(); len(w) != 1 || w[0].Message != wantMsg {
+		t.Errorf("warnings %+v", w)
+	}
+}
+
 // TestShareOverridesThatDoNotGo: of disks and VMs that are gone, and beside another
 // configuration. They are kept and told of.
 func TestShareOverridesThatDoNotGo(t *testing.T) {

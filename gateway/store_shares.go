@@ -14,15 +14,19 @@ import (
 
 // What an override record is about: the first part of its key.
 const (
-	overrideDisk = "disk"
-	overrideVM   = "vm"
-	overrideLUN  = "lun"
+	overrideDisk  = "disk"
+	overrideVM    = "vm"
+	overrideGroup = "group"
+	overrideLUN   = "lun"
 )
 
-// ShareOverrides lists all overrides, also of disks and VMs that the configuration
-// does not have any more.
+// ShareOverrides lists all overrides, also of disks, VMs and groups that the
+// configuration does not have any more.
 func (s *Store) ShareOverrides() (ShareOverrides, error) {
-	all := ShareOverrides{Disks: map[string]ShareOverride{}, VMs: map[string]VMOverride{}, LUNs: map[string]LUNOverride{}}
+	all := ShareOverrides{
+		Disks: map[string]ShareOverride{}, VMs: map[string]VMOverride{},
+		Groups: map[string]GroupOverride{}, LUNs: map[string]LUNOverride{},
+	}
 	err := s.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte(bucketShares)).ForEach(func(k, rec []byte) (err error) {
 			p := splitKey(string(k))
@@ -34,6 +38,8 @@ func (s *Store) ShareOverrides() (ShareOverrides, error) {
 				all.Disks[p[1]], err = decodeRecord[ShareOverride](bucketShares, string(k), rec)
 			case overrideVM:
 				all.VMs[p[1]], err = decodeRecord[VMOverride](bucketShares, string(k), rec)
+			case overrideGroup:
+				all.Groups[p[1]], err = decodeRecord[GroupOverride](bucketShares, string(k), rec)
 			case overrideLUN:
 				all.LUNs[p[1]], err = decodeRecord[LUNOverride](bucketShares, string(k), rec)
 			default:
@@ -52,6 +58,7 @@ func (s *Store) PutShareOverrides(o ShareOverrides) error {
 		return errors.Join(
 			putOverrides(c, overrideDisk, o.Disks),
 			putOverrides(c, overrideVM, o.VMs),
+			putOverrides(c, overrideGroup, o.Groups),
 			putOverrides(c, overrideLUN, o.LUNs))
 	})
 }

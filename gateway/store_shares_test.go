@@ -27,7 +27,8 @@ func someOverrides() ShareOverrides {
 				Peak:         PeakOverride{RateOverride{Bandwidth: ptr(int64(1e11))}, ptr(time.Minute)},
 			}}},
 		},
-		VMs: map[string]VMOverride{"vm1": {Priority: ptr(int64(0))}},
+		VMs:    map[string]VMOverride{"vm1": {Priority: ptr(int64(0))}},
+		Groups: map[string]GroupOverride{"g": {Limits: LimitsOverride{CeilingOverride: CeilingOverride{Burst: BurstOverride{Ops: ptr(int64(1))}}}}},
 		LUNs: map[string]LUNOverride{
 			"vmhba0:0:1": {Mode: ptr(share.Strict), Window: ptr(50 * time.Millisecond), DepthGain: ptr(0.1), ExplainRing: ptr(0)},
 			"file:/a b":  {SequentialGap: ptr(uint64(2000))},
@@ -122,7 +123,7 @@ func TestStoreShareDamage(t *testing.T) {
 		},
 		"record gone": {
 			func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketShares)).Delete([]byte("vm\x00vm1")) },
-			"has 4 of 5 records",
+			"has 5 of 6 records",
 		},
 		"bucket gone": {
 			func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(bucketShares)) },
