@@ -66,9 +66,9 @@ func accRow9(s *accSheet, v accVariant) {
 	m.closed(small, 4, simWork{bytes: 64 << 10})
 	m.closed(m.share(10000), 32, simWork{})
 	m.closed(m.share(10000), 32, simWork{})
-	m.run(21 * time.Second)
+	m.run(11 * time.Second)
 	from := m.at(time.Second)
-	s.rates(m, from, m.now, 20*time.Second, []float64{64, 4968, 4968}, 0.01, 16, 1, 1)
+	s.rates(m, from, m.now, 10*time.Second, []float64{64, 4968, 4968}, 0.01, 16, 1, 1)
 	s.atMost("VM1, longest gap, ms", 255, m.longestGap(small, from, m.now))
 }
 

@@ -38,7 +38,7 @@ func equalShares(int) uint32 { return 1000 }
 func accRow25Equal(s *accSheet, v accVariant) {
 	m := accModel(v, accFast, 128, nil)
 	m.crowd(equalShares)
-	m.run(3 * time.Second)
+	m.run(2500 * time.Millisecond)
 	low, high := math.Inf(1), 0.0
 	for _, t := range windowStarts(m.at(time.Second), m.now, time.Second, 250*time.Millisecond) {
 		for _, u := range m.units(t, t+Instant(time.Second)) {
@@ -98,15 +98,15 @@ func accRow25Stalls(s *accSheet, v accVariant) {
 			m.stallEvery, m.stallFor = Instant(200*time.Millisecond), Instant(20*time.Millisecond)
 		}
 		m.crowd(equalShares)
-		m.run(2 * time.Second)
+		m.run(1200 * time.Millisecond) // 15 epochs
 		low, high = math.Inf(1), 0
 		from := m.now
-		for range 200 {
+		for range 120 {
 			m.run(10 * time.Millisecond)
 			d, _ := m.core().Room()
 			low, high = min(low, float64(d)), max(high, float64(d))
 		}
-		done := m.doneUnits(m.at(time.Second), from, m.now)
+		done := m.doneUnits(from-Instant(100*time.Millisecond), from, m.now)
 		return low, high, sumOf(done) / asSeconds(m.now-from), m
 	}
 	calmLow, calmHigh, calmRate, _ := run(false)

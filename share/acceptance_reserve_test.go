@@ -146,8 +146,8 @@ func accRow13Small(s *accSheet, v accVariant, r, bytes int64) {
 	small := m.flow(e)
 	m.closed(small, 32, simWork{bytes: uint32(bytes)})
 	m.closed(m.flow(Entitlement{Weight: 10000, Priority: 10}), 32, simWork{})
-	m.run(41 * time.Second)
-	s.rates(m, m.at(time.Second), m.now, 40*time.Second,
+	m.run(21 * time.Second)
+	s.rates(m, m.at(time.Second), m.now, 20*time.Second,
 		[]float64{float64(r), float64(10000 - r)}, 0.01, float64(cost), 1)
 }
 

@@ -37,10 +37,10 @@ func (m *simModel) client(f FlowID, w simWork) *simClient {
 	if w.class == ClassOther {
 		w.class = ClassRead
 	}
-	m.seeds++
+	m.clients++
 	return &simClient{
 		host: w.host, flow: f, bytes: w.bytes, class: w.class, sequential: w.sequential,
-		lba: m.seeds << 40, random: rand.New(rand.NewPCG(m.seeds, 1)),
+		lba: m.clients << 40, random: rand.New(rand.NewPCG(m.clients, m.seed)),
 	}
 }
 

@@ -30,7 +30,8 @@ type simModel struct {
 	grid Instant
 	// stallEvery, stallFor: the process stands still so long, so often. 0: never.
 	stallEvery, stallFor Instant
-	tags, seeds          uint64
+	tags, clients        uint64 // made so far
+	seed                 uint64 // of addresses and arrivals
 	flows                []Entitlement
 }
 
