@@ -7,7 +7,7 @@ import "time"
 // serviceCatchUp is the most of its own lateness that a ServiceFault makes up for.
 // After a longer halt of the process the rest is lost, as if the device had been
 // idle: else a long halt would be followed by a time without any limit.
-const serviceCatchUp = 20 * time.Millisecond
+const serviceCatchUp = 50 * time.Millisecond
 
 // ServiceFault is a device that does so much work per second and no more: one
 // server that takes requests in the order of their arrival, each for as long as its

@@ -191,7 +191,7 @@ func TestServiceFaultLateness(t *testing.T) {
 		{"late", 6 * time.Millisecond, 0, 4 * time.Millisecond},
 		{"late, and an answer that takes a while", 6 * time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond},
 		{"more than a service", 15 * time.Millisecond, 0, 0},
-		{"more than is made up for", 40 * time.Millisecond, 0, 0},
+		{"more than is made up for", 90 * time.Millisecond, 0, 0},
 		{"long over", 6 * time.Millisecond, 6 * time.Millisecond, 10 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
