@@ -362,9 +362,15 @@ func (c *Core) addFast(ev *Event) {
 	if ev.Units == 0 {
 		return
 	}
-	f.m.roll(c.now)
+	// It is told a little later: what is told behind the edge of a slot passed
+	// before it.
+	f.m.roll(c.now - Instant(f.m.half/4))
 	f.m.used[0] += ev.Units
+	f.m.roll(c.now)
 	f.served, f.last = true, c.now
+	if c.due.has(&f.entity) {
+		c.enqueueDue(f)
+	}
 	c.plan.awake = true
 	if f.weight > 0 {
 		u := min(ev.Units, c.clampUnits(f.x, 1))

@@ -113,7 +113,7 @@ func (l *limiter) one(i int, rate, tau int64, now Instant) {
 		return
 	}
 	l.mask |= 1 << i
-	if top := now + Instant(k.tau); k.at > top {
+	if top := now + Instant(k.tau); k.at >= top {
 		k.at, k.rem = top, 0
 	}
 }
