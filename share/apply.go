@@ -364,9 +364,12 @@ func (c *Core) addFast(ev *Event) {
 	}
 	// It is told a little later: what is told behind the edge of a slot passed
 	// before it.
-	f.m.roll(c.now - Instant(f.m.half/4))
-	f.m.used[0] += ev.Units
 	f.m.roll(c.now)
+	slot := 0
+	if c.now-Instant(f.m.half/4) < f.m.slot {
+		slot = 1
+	}
+	f.m.used[slot] += ev.Units
 	f.served, f.last = true, c.now
 	if c.due.has(&f.entity) {
 		c.enqueueDue(f)
