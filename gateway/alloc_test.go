@@ -17,7 +17,7 @@ func (a *again) Complete(*backends.Batch, *backends.Request, backends.Result) {}
 func TestDiskDoesNotAllocate(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 0)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(dev.Memory, "lun", nil)); err != nil {
+	if err := d.Attach("a", newTestRouter(t, dev.Memory)); err != nil {
 		t.Fatal(err)
 	}
 	var b backends.Batch
@@ -44,7 +44,7 @@ func BenchmarkDiskRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(m, "lun", nil)); err != nil {
+	if err := d.Attach("a", newTestRouter(b, m)); err != nil {
 		b.Fatal(err)
 	}
 	var batch backends.Batch

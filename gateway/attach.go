@@ -65,7 +65,7 @@ func (g *Gateway) attachFile(d *servedDisk) error {
 	if err != nil {
 		return err
 	}
-	rt := NewRouter(f, d.cfg.File, g.explain)
+	rt := NewRouter(f, RouterOptions{Device: ShareDevice{Name: d.cfg.File}, Explain: g.explain, Pacer: g.pacer})
 	if err := d.Attach(d.cfg.File, rt); err != nil {
 		rt.Close()
 		return errors.Join(err, f.Close())
@@ -126,7 +126,7 @@ func (g *Gateway) router(dev *multipath.Device) *Router {
 	defer g.mu.Unlock()
 	rt := g.routers[dev]
 	if rt == nil {
-		rt = NewRouter(dev, dev.Name(), g.explain)
+		rt = NewRouter(dev, RouterOptions{Device: ShareDevice{Name: dev.Name()}, Explain: g.explain, Pacer: g.pacer})
 		g.routers[dev] = rt
 	}
 	return rt

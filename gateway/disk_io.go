@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"pathgate/backends"
+	"pathgate/share"
 )
 
 const (
@@ -40,12 +41,15 @@ type op struct {
 type Part struct {
 	backends.Request
 	Flow      *Flow
+	cmd       share.Cmd // how the scheduler knows it; it must not move
 	router    *Router
 	op        *op
 	at        uint64 // where the part begins in the client request, in bytes
+	use       uint64 // counts the uses of this Part; guarded by Disk.mu
 	done      bool
+	taken     bool                // given back by the scheduler, never issued
 	redriving bool                // told by the device: in flight on a path that went down
-	windowed  bool                // counted in the scheduler's window
+	windowed  bool                // counted in passThrough's window
 	parked    backends.ParkReason // told by the device, under its lock; 0: not held
 }
 
@@ -115,7 +119,9 @@ func (d *Disk) giveLocked(o *op) {
 		o.recycle(p)
 	}
 	clear(o.parts)
-	*o = op{only: Part{Request: o.only.Request}, parts: o.parts[:0], spare: o.spare}
+	o.parts = o.parts[:0]
+	o.parent, o.waiters = nil, nil
+	o.cursor, o.left, o.paced, o.aborted = 0, 0, false, false
 	o.next = d.free
 	d.free = o
 }
@@ -275,6 +281,7 @@ func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
 	r := o.parent
 	q := o.takePart()
 	q.op, q.router, q.Flow, q.done = o, p.router, p.flow, false
+	q.use++
 	q.Op, q.FUA, q.NoUnmap, q.FastZero = r.Op, r.FUA, r.NoUnmap, r.FastZero
 	q.Origin, q.Completer = r.Origin, q
 	if q.Origin == nil {

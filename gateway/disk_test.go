@@ -78,6 +78,13 @@ func (p *pending) Complete(_ *backends.Batch, _ *backends.Request, res backends.
 	p.ends++
 }
 
+// newTestRouter gives a router whose scheduler goes by the defaults.
+func newTestRouter(t testing.TB, dev backends.Device) *Router {
+	rt := NewRouter(dev, RouterOptions{Device: ShareDevice{Name: "lun"}})
+	t.Cleanup(rt.Close)
+	return rt
+}
+
 func start(d backends.Device, op backends.Op, off, n uint64, data []byte) *pending {
 	p := &pending{}
 	p.Op, p.Offset, p.Length, p.Completer = op, off, n, p
@@ -120,7 +127,7 @@ func newConcat(t *testing.T) (*Disk, []*limited) {
 		t.Fatal("a disk without its devices is available")
 	}
 	for i, ref := range []string{"a", "b"} {
-		if err := d.Attach(ref, NewRouter(devs[i], "lun", nil)); err != nil {
+		if err := d.Attach(ref, newTestRouter(t, devs[i])); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +178,7 @@ func TestDiskFlushesEachDeviceOnce(t *testing.T) {
 func TestDiskRefusesWhatDoesNotFit(t *testing.T) {
 	small := newLimited(t, 64<<10, 0, 0)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Offset: 0, Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(small, "lun", nil)); err == nil {
+	if err := d.Attach("a", newTestRouter(t, small)); err == nil {
 		t.Error("a disk larger than its LUN was attached")
 	}
 	if p := start(d, backends.Read, 0, 512, nil); p.res.OK() || p.ends != 1 {
@@ -184,7 +191,7 @@ func TestDiskRefusesWhatDoesNotFit(t *testing.T) {
 func TestPacedChangeKeepsOrder(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 4096)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(dev, "lun", nil)); err != nil {
+	if err := d.Attach("a", newTestRouter(t, dev)); err != nil {
 		t.Fatal(err)
 	}
 	dev.hold = true
@@ -209,7 +216,7 @@ func TestPacedChangeKeepsOrder(t *testing.T) {
 func TestDiskAbortAndReset(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 0)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
-	if err := d.Attach("a", NewRouter(dev, "lun", nil)); err != nil {
+	if err := d.Attach("a", newTestRouter(t, dev)); err != nil {
 		t.Fatal(err)
 	}
 	dev.hold = true
@@ -243,7 +250,8 @@ func TestDiskAbortAndReset(t *testing.T) {
 func TestHeldRequestsLeaveTheWindow(t *testing.T) {
 	dev := newLimited(t, 1<<20, 0, 0)
 	explain := NewExplanations(16)
-	rt := NewRouter(dev, "lun", explain)
+	rt := NewRouter(dev, RouterOptions{Device: ShareDevice{Name: "lun"}, Explain: explain, Plan: &LUNPlan{}})
+	t.Cleanup(rt.Close)
 	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Length: 1 << 20}}})
 	if err := d.Attach("a", rt); err != nil {
 		t.Fatal(err)

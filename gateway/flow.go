@@ -7,14 +7,16 @@ import (
 	"sync/atomic"
 
 	"pathgate/backends"
+	"pathgate/share"
 )
 
 // Flow is one VM on one device, over all its disks and connections: what the
 // scheduler gives shares to. Its counters only grow, but for those that tell
 // what is outstanding. Safe for concurrent use.
 type Flow struct {
-	VM   string
-	pool *backends.Pool
+	VM    string
+	pool  *backends.Pool
+	share *share.Flow // nil without a scheduler
 
 	inflight  atomic.Int64
 	redriving atomic.Int64

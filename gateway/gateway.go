@@ -14,6 +14,7 @@ import (
 	"pathgate/gateway/control"
 	"pathgate/gateway/nbd"
 	"pathgate/multipath"
+	"pathgate/share"
 )
 
 const (
@@ -49,6 +50,7 @@ type Gateway struct {
 	nbd     *nbd.Server
 	disks   []*servedDisk // in the order of the configuration
 	byName  map[string]*servedDisk
+	pacer   *share.Pacer
 	look    chan struct{} // attach what is missing, now
 	started time.Time
 
@@ -82,6 +84,7 @@ func New(cfg *Config, opt Options) (*Gateway, error) {
 		explain: NewExplanations(explanationHistory),
 		ready:   make(chan struct{}),
 		byName:  map[string]*servedDisk{},
+		pacer:   newPacer(),
 		look:    make(chan struct{}, 1),
 		routers: map[*multipath.Device]*Router{},
 	}
@@ -157,11 +160,12 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	talk, stopTalking := context.WithCancel(base)
 	defer stopTalking()
 	var pathErr error
+	var errs errorList
 	if g.paths != nil {
 		paths.Go(func() { pathErr = g.paths.Run(below) })
 	}
 	paths.Go(func() { g.attachLoop(below) })
-	var errs errorList
+	paths.Go(func() { errs.add(g.pacer.Run(below)) })
 	listeners.serve(g, serve, talk, &clients, &admin, &errs)
 	close(g.ready)
 

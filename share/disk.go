@@ -109,6 +109,7 @@ const (
 	newsCommands
 	newsFull
 	newsStall
+	newsClosing = newsPaths | newsCommands | newsFull
 )
 
 // cmdShell is what Disk keeps in a command. Guarded by who has the command: the

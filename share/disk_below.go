@@ -55,33 +55,32 @@ func (d *Disk) enter(c *Cmd) {
 	d.word.add(int64(c.cost))
 }
 
-// Paths tells the usable part of the nominal capacity, in millionths. Nothing
-// passes the core until that knows; with 0 nothing is dispatched.
+// Paths tells the usable part of the nominal capacity, in millionths. With 0
+// nothing is dispatched.
 func (d *Disk) Paths(kappa uint32) (pull bool) {
 	d.kappa.Store(kappa)
-	d.tell(newsPaths)
-	d.word.close()
-	return true
+	return d.tell(newsPaths)
 }
 
 // Commands tells how many commands the target takes at once; 0: no bound.
 func (d *Disk) Commands(n int32) (pull bool) {
 	d.count.Store(n)
-	d.tell(newsCommands)
-	return true
+	return d.tell(newsCommands)
 }
 
 // TaskSetFull tells that the target took no more: what is in flight now becomes
 // the bound on commands, for a time.
-func (d *Disk) TaskSetFull() (pull bool) {
-	d.tell(newsFull)
-	return true
-}
+func (d *Disk) TaskSetFull() (pull bool) { return d.tell(newsFull) }
 
 // stall tells that the process stood still until now (the pacer's).
 func (d *Disk) stall(until Instant) {
 	d.stalled.Store(int64(until))
-	d.tell(newsStall)
+	d.news.Or(newsStall)
 }
 
-func (d *Disk) tell(news uint32) { d.news.Or(news) }
+// tell leaves news for the next turn. Until then nothing passes the core.
+func (d *Disk) tell(news uint32) (pull bool) {
+	d.news.Or(news)
+	d.word.close()
+	return true
+}

@@ -319,12 +319,11 @@ func (d *Disk) arrange(now, wake Instant, room int) {
 }
 
 // openWay opens or closes the way past the core. It stays closed while there is
-// news of the paths, which closed it: whoever brings some afterwards has this
-// fail.
+// news that closed it: whoever brings some afterwards has this fail.
 func (d *Disk) openWay(open bool) {
 	for {
 		w := d.word.load()
-		want := open && d.news.Load()&newsPaths == 0
+		want := open && d.news.Load()&newsClosing == 0
 		if w.open() == want || d.word.swap(w, w.withOpen(want)) {
 			return
 		}
