@@ -19,20 +19,7 @@ func (v *shareView) SetDiskShare(disk string, c control.ShareChange) error {
 		Shares: c.Shares, Reservation: RateOverride{IOPS: c.ReserveIOPS, Bandwidth: c.ReserveBandwidth},
 		Group: c.Group, IdleCredit: (*share.Unit)(c.IdleCredit),
 	}
-	var faults []error
-	for _, l := range []struct {
-		key  string
-		into *CeilingOverride
-		from *control.ShareLimitChange
-	}{
-		{"limit", &o.Limits.CeilingOverride, c.Limit},
-		{"limit.read", &o.Limits.Read, c.LimitRead},
-		{"limit.write", &o.Limits.Write, c.LimitWrite},
-	} {
-		if l.from != nil {
-			faults = append(faults, overrideCeiling(l.key, l.into, l.from))
-		}
-	}
+	faults := []error{overrideLimits(&o.Limits, c.Limit, c.LimitRead, c.LimitWrite)}
 	if c.QueueCommands != nil {
 		n := int(min(max(*c.QueueCommands, math.MinInt32), math.MaxInt32)) // what is cut is out of range anyway
 		o.QueueCommands = &n
@@ -47,6 +34,21 @@ func (v *shareView) SetDiskShare(disk string, c control.ShareChange) error {
 		return control.Invalid(err)
 	}
 	return shareError(disk, v.shares.Set(disk, o))
+}
+
+// overrideLimits takes over what is set of a change of limits.
+func overrideLimits(o *LimitsOverride, total, read, write *control.ShareLimitChange) error {
+	var faults []error
+	for _, l := range []struct {
+		key  string
+		into *CeilingOverride
+		from *control.ShareLimitChange
+	}{{"limit", &o.CeilingOverride, total}, {"limit.read", &o.Read, read}, {"limit.write", &o.Write, write}} {
+		if l.from != nil {
+			faults = append(faults, overrideCeiling(l.key, l.into, l.from))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func overrideCeiling(key string, o *CeilingOverride, c *control.ShareLimitChange) (err error) {
@@ -72,6 +74,15 @@ func durationOf(key string, n *int64, unit time.Duration) (*time.Duration, error
 // SetVMShare sets what c sets for a VM.
 func (v *shareView) SetVMShare(vm string, c control.VMShareChange) error {
 	return shareError(vm, v.shares.SetVM(vm, VMOverride{Priority: c.Priority}))
+}
+
+// SetGroupShare sets what c sets for a group, on every LUN.
+func (v *shareView) SetGroupShare(group string, c control.GroupShareChange) error {
+	o := GroupOverride{Shares: c.Shares}
+	if err := overrideLimits(&o.Limits, c.Limit, c.LimitRead, c.LimitWrite); err != nil {
+		return control.Invalid(err)
+	}
+	return shareError(group, v.shares.SetGroup(group, o))
 }
 
 // SetLUNShare sets what c sets for the scheduler of a LUN or file.
@@ -131,6 +142,11 @@ func (v *shareView) ResetDiskShare(disk string) error { return shareError(disk, 
 
 // ResetVMShare goes back to the configuration of a VM.
 func (v *shareView) ResetVMShare(vm string) error { return shareError(vm, v.shares.ResetVM(vm)) }
+
+// ResetGroupShare goes back to the configuration of a group.
+func (v *shareView) ResetGroupShare(group string) error {
+	return shareError(group, v.shares.ResetGroup(group))
+}
 
 // ResetLUNShare goes back to the configuration of a LUN's or file's scheduler.
 func (v *shareView) ResetLUNShare(lun string) error { return shareError(lun, v.shares.ResetLUN(lun)) }

@@ -160,6 +160,26 @@ func (v *shareView) VMShares() []control.VMShare {
 	return list
 }
 
+// GroupShares gives what holds for every group.
+func (v *shareView) GroupShares() []control.GroupShare {
+	var list []control.GroupShare
+	for i := range v.cfg.Groups {
+		name := v.cfg.Groups[i].Name
+		e, set, _ := v.shares.GroupShare(name)
+		g := control.GroupShare{
+			Name: name, Shares: e.Weight, Limit: showCeiling(&e.Limits.Total), LimitRead: showCeiling(&e.Limits.Read),
+			LimitWrite: showCeiling(&e.Limits.Write), Overridden: set.Keys(), Disks: []string{},
+		}
+		for _, d := range v.DiskShares() {
+			if d.Settings.Group == name {
+				g.Disks = append(g.Disks, d.Disk)
+			}
+		}
+		list = append(list, g)
+	}
+	return list
+}
+
 // ShareLUNs gives the schedulers of all devices that are there.
 func (v *shareView) ShareLUNs() []control.ShareLUN {
 	var list []control.ShareLUN

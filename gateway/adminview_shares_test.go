@@ -291,6 +291,32 @@ func TestShareViewLUNs(t *testing.T) {
 	}
 }
 
+func TestShareViewGroups(t *testing.T) {
+	v, _, _ := newView(t)
+	n := func(n int64) *int64 { return &n }
+	if g := v.GroupShares()[0]; g.Name != "g1" || g.Shares != 3000 || !slices.Equal(g.Disks, []string{"vm1/a", "vm1/b"}) {
+		t.Errorf("at first: %+v", g)
+	}
+	if err := v.SetGroupShare("g1", control.GroupShareChange{Shares: n(0), Limit: &control.ShareLimitChange{IOPS: n(90)}}); err != nil {
+		t.Fatal(err)
+	}
+	if g := v.GroupShares()[0]; g.Shares != 0 || g.Limit.IOPS != 90 || !slices.Equal(g.Overridden, []string{"shares", "limit.iops"}) {
+		t.Errorf("after the change: %+v", g)
+	}
+	if g := v.ShareLUNs()[1].Groups[0]; g.Shares != 0 || g.Weight != 500 || g.Limit.IOPS != 90 {
+		t.Errorf("in force: %+v", g)
+	}
+	if err := v.SetGroupShare("g1", control.GroupShareChange{Shares: n(-1)}); !errors.Is(err, control.ErrInvalid) || strings.Contains(err.Error(), "g1") {
+		t.Errorf("shares -1: %v", err)
+	}
+	if err := v.ResetGroupShare("g1"); err != nil {
+		t.Fatal(err)
+	}
+	if g := v.GroupShares()[0]; g.Shares != 3000 || g.Limit.IOPS != 0 || len(g.Overridden) != 0 {
+		t.Errorf("after reset: %+v", g)
+	}
+}
+
 func TestShareViewWarnings(t *testing.T) {
 	v, lun, _ := newView(t)
 	n := func(n int64) *int64 { return &n }

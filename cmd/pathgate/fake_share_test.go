@@ -19,6 +19,7 @@ type fakeShares struct {
 	set        map[string]control.ShareSettings // of disks
 	priorities map[string]uint8                 // priorities
 	luns       []control.ShareLUN
+	group      control.GroupShare
 	version    uint32
 	flows      []control.Share
 	explain    []control.Explanation
@@ -30,6 +31,7 @@ func (s *fakeShares) normalShares() {
 	s.set = map[string]control.ShareSettings{"vm1/root": {Shares: 2000}, "vm1/scratch": {Shares: 1000}, "vm2/root": {Shares: 1000}}
 	s.priorities = map[string]uint8{"vm1": 5, "vm2": 10}
 	s.version = 1
+	s.group = control.GroupShare{Name: "db", Shares: 3000, Disks: []string{"vm1/root", "vm2/root"}}
 	why := control.Explanation{
 		Seq: 7, Source: control.ExplainScheduler, VM: "vm1", Disks: []string{"vm1/root"}, LUN: "vmhba0:0:1",
 		Time: time.Date(2026, 11, 22, 12, 0, 2, 0, time.UTC), Verdict: control.VerdictQueued, Reason: control.ReasonOverEntitlement,
@@ -90,6 +92,7 @@ func (s *fakeShares) hostileShares(evil string) {
 	f.WaitedUs = map[string]int64{evil: 1}
 	s.explain = []control.Explanation{*f.Why}
 	s.luns = s.luns[:1]
+	s.group.Name = evil
 	s.luns[0].Names, s.luns[0].Degraded, s.luns[0].Warnings[0].Code, s.luns[0].Groups[0].Name = []string{evil}, []string{evil}, evil, evil
 }
 
@@ -224,6 +227,34 @@ func (s *fakeShares) SetLUNShare(lun string, c control.LUNShareChange) error {
 		return nil
 	}
 	return control.ErrNotFound
+}
+
+func (s *fakeShares) GroupShares() []control.GroupShare {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.group.Name == "" {
+		return nil
+	}
+	return []control.GroupShare{s.group}
+}
+
+func (s *fakeShares) SetGroupShare(_ string, c control.GroupShareChange) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Shares != nil {
+		s.group.Shares = uint32(*c.Shares)
+	}
+	setLimit(&s.group.Limit, c.Limit)
+	s.version++
+	return nil
+}
+
+func (s *fakeShares) ResetGroupShare(string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.group.Shares, s.group.Limit = 3000, control.ShareLimit{}
+	s.version++
+	return nil
 }
 
 func (s *fakeShares) ResetDiskShare(disk string) error {

@@ -90,7 +90,7 @@ func TestHostileOutput(t *testing.T) {
 	for _, line := range []string{
 		"path list", "path list -o wide", "path list -o json", "device list", "device list -o wide", "device list -o json",
 		"disk list", "disk list -o json", "vm list", "vm list -o json", "events", "events -o json",
-		"share list", "share list -o wide", "share list -o json", "share lun list", "share lun list -o wide", "share lun list -o json", "explain", "explain -o wide", "explain -o json",
+		"share list", "share list -o wide", "share list -o json", "share group list", "share lun list", "share lun list -o wide", "share lun list -o json", "explain", "explain -o wide", "explain -o json",
 		"share show vm1", "share show vm1/root", "share lun show vmhba0:0:1", "share set vm1/root --group \x1b[2J", "share reset \x1b[2J", "explain \x1b[2J", "share lun set \x1b[2J --mode x",
 		"path disable \x1b[2J", "path enable \u202e\x00", "vm \x1b[2J", "\x1b[2J", "--\x1b[2J", "vm list -o \x1b[2J", "config check \x1b[2J",
 	} {

@@ -21,7 +21,7 @@ func newShareCmd(to *target) *cobra.Command {
 within limits, after reservations, and by priorities while paths are lost. What is
 set here acts at once and is kept over restarts; "reset" goes back to the
 configuration. See also: pathgate explain`,
-	}, newShareListCmd(to), newShareShowCmd(to), newShareSetCmd(to), newShareResetCmd(to), newShareLUNCmd(to))
+	}, newShareListCmd(to), newShareShowCmd(to), newShareSetCmd(to), newShareResetCmd(to), newShareLUNCmd(to), newShareGroupCmd(to))
 }
 
 // completeShares offers the names of the VMs and disks to a shell.

@@ -65,20 +65,29 @@ time --peak-length. Bandwidths are such as 100MB/s (10^6) or 64MiB/s (2^20).`,
 	return cmd
 }
 
+// limitKnobs are the flags of limits: of all commands, of reads, of writes.
+type limitKnobs [3]control.ShareLimitChange
+
+// change is what the flags set.
+func (k *limitKnobs) change() (c [3]*control.ShareLimitChange) {
+	for i := range k {
+		if k[i] != (control.ShareLimitChange{}) {
+			c[i] = &k[i]
+		}
+	}
+	return c
+}
+
 // diskKnobs are the flags of a disk.
 type diskKnobs struct {
 	control.ShareChange
-	limit [3]control.ShareLimitChange // of all, of reads, of writes
+	limits limitKnobs
 }
 
 // change is what the flags set.
 func (k *diskKnobs) change() control.ShareChange {
-	c := k.ShareChange
-	for i, into := range []**control.ShareLimitChange{&c.Limit, &c.LimitRead, &c.LimitWrite} {
-		if k.limit[i] != (control.ShareLimitChange{}) {
-			*into = &k.limit[i]
-		}
-	}
+	c, l := k.ShareChange, k.limits.change()
+	c.Limit, c.LimitRead, c.LimitWrite = l[0], l[1], l[2]
 	return c
 }
 
@@ -98,8 +107,12 @@ func (k *diskKnobs) flags(f knobs) {
 	})
 	f.number(&k.QueueCommands, "queue-commands", "`n` commands of the VM may be outstanding on each of the disk's LUNs")
 	f.size(&k.QueueBytes, "queue-bytes", "so many bytes of the VM may be outstanding on each of the disk's LUNs")
+	k.limits.flags(f)
+}
+
+func (k *limitKnobs) flags(f knobs) {
 	for i, of := range []struct{ suffix, what string }{{"", "commands"}, {"-read", "reads"}, {"-write", "writes"}} {
-		l := &k.limit[i]
+		l := &k[i]
 		f.number(&l.IOPS, "limit-iops"+of.suffix, "at most `n` "+of.what+" per second", "none")
 		f.bandwidth(&l.Bandwidth, "limit-bandwidth"+of.suffix, "at most so many bytes of "+of.what+" per second")
 		f.number(&l.BurstIOPS, "burst-iops"+of.suffix, "`n` "+of.what+" may pass at once above the limit", "none")

@@ -30,6 +30,7 @@ func TestFields(t *testing.T) {
 	for _, v := range []any{
 		&control.Path{}, &control.Device{}, &control.Disk{}, &control.VM{}, &control.Event{}, &control.Version{},
 		&control.DiskShare{}, &control.VMShare{}, &control.ShareLUN{}, &control.ShareChange{}, &control.VMShareChange{}, &control.LUNShareChange{},
+		&control.GroupShare{}, &control.GroupShareChange{},
 	} {
 		name := strings.ToLower(reflect.TypeOf(v).Elem().Name())
 		t.Run(name, func(t *testing.T) {
@@ -215,7 +216,7 @@ func TestAnswers(t *testing.T) {
 func TestListsAreArrays(t *testing.T) {
 	src := &fake{fakeShares: fakeShares{none: true}, wake: make(chan struct{}), first: 1}
 	addr, _ := serve(t, src, control.Options{})
-	for _, list := range []string{"paths", "devices", "disks", "vms", "events", "shares", "share-luns", "explain"} {
+	for _, list := range []string{"paths", "devices", "disks", "vms", "events", "shares", "share-luns", "share-groups", "explain"} {
 		status, header, body := ask(t, addr, "GET /v1/"+list+" HTTP/1.1\r\nHost: x\r\n\r\n")
 		if status != 200 || strings.TrimSpace(body) != "[]" || header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %d %q %v, want an empty array", list, status, body, header)

@@ -17,6 +17,8 @@
 //	GET, PATCH, DELETE  /v1/shares/{vm}  /v1/shares/{vm}/{disk}
 //	GET  /v1/share-luns
 //	GET, PATCH, DELETE  /v1/share-luns/{name, alias or identity}
+//	GET  /v1/share-groups
+//	GET, PATCH, DELETE  /v1/share-groups/{name}
 //	GET  /v1/explain?of={vm, vm/disk or LUN}&last=N
 //
 // A list is a JSON array, never null; its element is what GET of one name gives.
@@ -28,7 +30,8 @@
 // path as it is then; the same one twice is no error. Disabling the last usable path
 // of a device is refused unless the body is {"force": true}, since its I/O would wait.
 //
-// A PATCH carries the fields to change (ShareChange, VMShareChange, LUNShareChange), and
+// A PATCH carries the fields to change (ShareChange, VMShareChange,
+// LUNShareChange, GroupShareChange), and
 // a DELETE takes what PATCHes have set back to the configuration. Both are answered when
 // the change is on stable storage and in force, with the object as it is then.
 //

@@ -40,6 +40,8 @@ func (s *Server) routes() http.Handler {
 		"/v1/shares/{vm}/{disk}":   {"GET": s.withShares(s.getDiskShare), "PATCH": s.withShares(s.setDiskShare), "DELETE": s.withShares(s.resetDiskShare)},
 		"/v1/share-luns":           {"GET": s.withShares(s.listShareLUNs)},
 		"/v1/share-luns/{name}":    {"GET": s.withShares(s.getShareLUN), "PATCH": s.withShares(s.setShareLUN), "DELETE": s.withShares(s.resetShareLUN)},
+		"/v1/share-groups":         {"GET": s.withShares(s.listShareGroups)},
+		"/v1/share-groups/{name}":  {"GET": s.withShares(s.getShareGroup), "PATCH": s.withShares(s.setShareGroup), "DELETE": s.withShares(s.resetShareGroup)},
 		"/v1/explain":              {"GET": s.withShares(s.getExplain)},
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {

@@ -134,6 +134,17 @@ type VMShare struct {
 	Flows      []Share     `json:"flows"`
 }
 
+// GroupShare is what is set for a group of disks, the same on every LUN.
+type GroupShare struct {
+	Name       string     `json:"name"`
+	Shares     uint32     `json:"shares"` // 0: the sum of its members'
+	Limit      ShareLimit `json:"limit"`
+	LimitRead  ShareLimit `json:"limit_read"`
+	LimitWrite ShareLimit `json:"limit_write"`
+	Overridden []string   `json:"overridden,omitempty"`
+	Disks      []string   `json:"disks"` // its members
+}
+
 // ShareGroup is a group of flows of one LUN.
 type ShareGroup struct {
 	Name            string     `json:"name"`

@@ -33,6 +33,14 @@ type VMShareChange struct {
 	Priority *int64 `json:"priority,omitempty"`
 }
 
+// GroupShareChange sets what is not nil for one group.
+type GroupShareChange struct {
+	Shares     *int64            `json:"shares,omitempty"`
+	Limit      *ShareLimitChange `json:"limit,omitempty"`
+	LimitRead  *ShareLimitChange `json:"limit_read,omitempty"`
+	LimitWrite *ShareLimitChange `json:"limit_write,omitempty"`
+}
+
 // LUNShareChange sets what is not nil for the scheduler of one LUN, in the units of
 // LUNShareSettings.
 type LUNShareChange struct {

@@ -74,6 +74,26 @@ func (c *Client) ResetLUNShare(ctx context.Context, name string) (l ShareLUN, er
 	return l, c.call(ctx, http.MethodDelete, &l, nil, "share-luns", name)
 }
 
+// GroupShares gives what is set for all groups.
+func (c *Client) GroupShares(ctx context.Context) (list []GroupShare, err error) {
+	return list, c.get(ctx, &list, "share-groups")
+}
+
+// GroupShare gives what is set for one group.
+func (c *Client) GroupShare(ctx context.Context, name string) (g GroupShare, err error) {
+	return g, c.get(ctx, &g, "share-groups", name)
+}
+
+// SetGroupShare sets it, and gives it as it is then.
+func (c *Client) SetGroupShare(ctx context.Context, name string, to GroupShareChange) (g GroupShare, err error) {
+	return g, c.call(ctx, http.MethodPatch, &g, to, "share-groups", name)
+}
+
+// ResetGroupShare goes back to the configuration.
+func (c *Client) ResetGroupShare(ctx context.Context, name string) (g GroupShare, err error) {
+	return g, c.call(ctx, http.MethodDelete, &g, nil, "share-groups", name)
+}
+
 // Explain gives the newest decisions about a VM, a disk or a LUN, or, for "", about
 // all; oldest first. last is how many, 0: 20.
 func (c *Client) Explain(ctx context.Context, of string, last int) (list []Explanation, err error) {

@@ -31,14 +31,18 @@ type ShareSource interface {
 	// the configuration. Their Flows are left out.
 	DiskShares() []DiskShare
 	VMShares() []VMShare
+	// GroupShares gives what is set for each group, likewise.
+	GroupShares() []GroupShare
 	// ShareLUNs gives the schedulers there are.
 	ShareLUNs() []ShareLUN
 	SetDiskShare(disk string, c ShareChange) error
 	SetVMShare(vm string, c VMShareChange) error
 	SetLUNShare(lun string, c LUNShareChange) error
+	SetGroupShare(group string, c GroupShareChange) error
 	ResetDiskShare(disk string) error
 	ResetVMShare(vm string) error
 	ResetLUNShare(lun string) error
+	ResetGroupShare(group string) error
 	// Explain gives the newest decisions that q selects, oldest first.
 	Explain(q ExplainQuery) []Explanation
 }

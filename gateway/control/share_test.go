@@ -18,6 +18,7 @@ import (
 type fakeShares struct {
 	set     control.ShareSettings
 	mode    string
+	group   uint32
 	changes []string
 	refuse  error
 	explain []control.Explanation
@@ -96,6 +97,23 @@ func (f *fakeShares) SetVMShare(vm string, c control.VMShareChange) error {
 func (f *fakeShares) SetLUNShare(lun string, c control.LUNShareChange) error {
 	f.mode = *c.Mode
 	return f.change("set "+lun, nil)
+}
+
+func (f *fakeShares) GroupShares() []control.GroupShare {
+	if f.none {
+		return nil
+	}
+	return []control.GroupShare{{Name: "db", Shares: f.group, Disks: []string{"vm1/root"}}}
+}
+
+func (f *fakeShares) SetGroupShare(group string, c control.GroupShareChange) error {
+	f.group = uint32(*c.Shares)
+	return f.change("set "+group, nil)
+}
+
+func (f *fakeShares) ResetGroupShare(group string) error {
+	f.group = 0
+	return f.change("reset "+group, nil)
 }
 
 func (f *fakeShares) ResetDiskShare(disk string) error {
@@ -182,6 +200,32 @@ func TestShareLUNs(t *testing.T) {
 		t.Errorf("ResetLUNShare: %+v, %v", l, err)
 	}
 	if want := []string{"set vmhba0:0:1", "reset vmhba0:0:1"}; !slices.Equal(src.changes, want) {
+		t.Errorf("changes %q, want %q", src.changes, want)
+	}
+}
+
+func TestShareGroups(t *testing.T) {
+	src := newFake()
+	addr, _ := serve(t, src, control.Options{})
+	c, ctx := dial(t, addr), t.Context()
+	list, err := c.GroupShares(ctx)
+	if err != nil || len(list) != 1 || list[0].Name != "db" {
+		t.Errorf("GroupShares: %+v, %v", list, err)
+	}
+	shares := int64(3000)
+	if g, err := c.SetGroupShare(ctx, "db", control.GroupShareChange{Shares: &shares}); err != nil || g.Shares != 3000 {
+		t.Errorf("SetGroupShare: %+v, %v", g, err)
+	}
+	if g, err := c.GroupShare(ctx, "db"); err != nil || g.Shares != 3000 || len(g.Disks) != 1 {
+		t.Errorf("GroupShare: %+v, %v", g, err)
+	}
+	if g, err := c.ResetGroupShare(ctx, "db"); err != nil || g.Shares != 0 {
+		t.Errorf("ResetGroupShare: %+v, %v", g, err)
+	}
+	if _, err := c.GroupShare(ctx, "dc"); !errors.Is(err, control.ErrNotFound) || !strings.Contains(err.Error(), "did you mean db?") {
+		t.Errorf("no such group: %v", err)
+	}
+	if want := []string{"set db", "reset db"}; !slices.Equal(src.changes, want) {
 		t.Errorf("changes %q, want %q", src.changes, want)
 	}
 }
