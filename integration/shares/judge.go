@@ -16,8 +16,8 @@ const Tolerance = 0.05
 // Above it the machine was measured and not the scheduler.
 const haltedMost = 0.02
 
-// measureMost is how often a measurement is made again when the machine was busy.
-const measureMost = 5
+// measureLimit is for how long measurements are made again when the machine is busy.
+const measureLimit = time.Minute
 
 // Want is what a load is to get.
 type Want struct {
@@ -79,13 +79,13 @@ func judge(c *Clock, from, to time.Duration, wants []Want) Verdict {
 }
 
 // Measure judges the rates over length from now. While the machine keeps this process
-// from running it takes another length; the last one counts in any case.
+// from running it takes another length; after a minute the last one counts in any case.
 func Measure(c *Clock, length time.Duration, wants ...Want) Verdict {
-	for i := 1; ; i++ {
+	for begin := c.Now(); ; {
 		from := c.Now()
 		c.Sleep(from + length)
 		v := judge(c, from, from+length, wants)
-		if len(v.Wrong) == 0 || i == measureMost || v.Halted.Seconds() <= haltedMost*length.Seconds() {
+		if len(v.Wrong) == 0 || c.Now()-begin >= measureLimit || v.Halted.Seconds() <= haltedMost*length.Seconds() {
 			return v
 		}
 	}
