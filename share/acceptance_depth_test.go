@@ -90,7 +90,9 @@ func accRow22(s *accSheet, v accVariant, weights []uint32, epochs int, disturb f
 // instant on, before another.
 func (m *simModel) meanLatency(from, to Instant) float64 {
 	sum, n := 0.0, 0.0
-	for _, io := range m.between(from, to) {
+	log := m.between(from, to)
+	for i := range log {
+		io := &log[i]
 		if io.done != 0 {
 			sum, n = sum+deviceLatency(io), n+1
 		}

@@ -78,14 +78,14 @@ func accRow10(s *accSheet, v accVariant) {
 	other := m.share(1000)
 	m.closed(zero, 32, simWork{})
 	c := m.closed(other, 32, simWork{})
-	m.run(11 * time.Second)
+	m.run(6 * time.Second)
 	from, stop := m.at(time.Second), m.now
 	n := m.phases(zero, from, stop)
 	s.exactly("VM1, commands that were not due by the floor", 0, float64(sumInts(n[:])-n[PhaseFloor]))
 	s.near("VM1, commands/s: 1 s / the longest gap", 4, 1000/m.longestGap(zero, from, stop), 0.01)
 	s.rates(m, from, stop, time.Second, []float64{4, 9996}, 0.01)
 	c.stop()
-	m.run(3 * time.Second)
+	m.run(2 * time.Second)
 	// Nobody else has something queued after the other's last dispatch.
 	var idle, served Instant
 	for _, io := range m.between(stop, m.now) {

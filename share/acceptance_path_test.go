@@ -103,7 +103,7 @@ func (m *accLoss) firstOf(f FlowID) simIO {
 
 // after judges the rates in the loss, and after the path has come back.
 func (m *accLoss) after(s *accSheet, a, b float64, quantum float64) {
-	m.runUntil(m.died + Instant(6*time.Second))
+	m.runUntil(m.died + Instant(4*time.Second))
 	from := m.died + Instant(time.Second)
 	s.rates(m.simModel, from, m.now, time.Second, []float64{a, b}, 0.01, quantum, 1)
 }
@@ -112,7 +112,7 @@ func (m *accLoss) back(s *accSheet) {
 	m.paths(1e6, accNominal, 0)
 	m.run(time.Second + 500*time.Millisecond) // what had to wait is served first
 	from := m.now
-	m.run(3 * time.Second)
+	m.run(2 * time.Second)
 	s.rates(m.simModel, from, m.now, time.Second, []float64{3000, 7900}, 0.01)
 }
 
@@ -184,7 +184,7 @@ func accRow12(s *accSheet, v accVariant, mode PriorityMode, a, b float64) {
 	first := m.flow(Entitlement{Weight: 1000, Priority: 10})
 	m.open(first, 8000, 1, simWork{})
 	m.closed(m.flow(Entitlement{Weight: 1000, Priority: 2}), 128, simWork{})
-	m.run(4 * time.Second)
+	m.run(3 * time.Second)
 	tol := v.tolerance(0.01)
 	from := m.at(time.Second)
 	s.rates(m, from, m.now, time.Second, []float64{8000, 12000}, tol)
@@ -192,7 +192,7 @@ func accRow12(s *accSheet, v accVariant, mode PriorityMode, a, b float64) {
 	s.near("a mean latency before, ms", 2.02, latency(), tol)
 	died := m.now
 	m.paths(500000, accNominal, redrive)
-	m.run(6 * time.Second)
+	m.run(5 * time.Second)
 	settled := died + Instant(10*time.Millisecond)
 	if v.strict {
 		settled += Instant(100 * time.Millisecond) // a hold may leave it unused for T

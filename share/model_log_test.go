@@ -19,7 +19,9 @@ func (m *simModel) between(from, to Instant) []simIO {
 // units gives the CU dispatched for each flow from an instant on, before another.
 func (m *simModel) units(from, to Instant) []float64 {
 	u := make([]float64, len(m.flows))
-	for _, io := range m.between(from, to) {
+	log := m.between(from, to)
+	for i := range log { // not a copy of each
+		io := &log[i]
 		u[io.flow] += float64(io.cost)
 	}
 	return u
@@ -38,7 +40,9 @@ func (m *simModel) rates(from, to Instant) []float64 {
 // another, of what was dispatched from since on.
 func (m *simModel) doneUnits(since, from, to Instant) []float64 {
 	u := make([]float64, len(m.flows))
-	for _, io := range m.between(since, math.MaxInt64) {
+	log := m.between(since, math.MaxInt64)
+	for i := range log {
+		io := &log[i]
 		if io.done >= from && io.done < to {
 			u[io.flow] += float64(io.cost)
 		}
@@ -47,17 +51,19 @@ func (m *simModel) doneUnits(since, from, to Instant) []float64 {
 }
 
 // simTime is what part of a command's life is looked at, in ms.
-type simTime func(simIO) float64
+type simTime func(*simIO) float64
 
-func gatewayWait(io simIO) float64   { return asMillis(io.sent - io.arrived) }
-func deviceLatency(io simIO) float64 { return asMillis(io.done - io.sent) }
-func totalLatency(io simIO) float64  { return asMillis(io.done - io.arrived) }
+func gatewayWait(io *simIO) float64   { return asMillis(io.sent - io.arrived) }
+func deviceLatency(io *simIO) float64 { return asMillis(io.done - io.sent) }
+func totalLatency(io *simIO) float64  { return asMillis(io.done - io.arrived) }
 
 // times gives, sorted, the part of the life of f's commands that arrived from an
 // instant on, before another, and have completed. NoFlow: of all.
 func (m *simModel) times(f FlowID, part simTime, from, to Instant) []float64 {
 	var all []float64
-	for _, io := range m.between(from, math.MaxInt64) {
+	log := m.between(from, math.MaxInt64)
+	for i := range log {
+		io := &log[i]
 		if (f == NoFlow || io.flow == f) && io.arrived >= from && io.arrived < to && io.done != 0 {
 			all = append(all, part(io))
 		}
@@ -69,7 +75,9 @@ func (m *simModel) times(f FlowID, part simTime, from, to Instant) []float64 {
 // longestGap is the longest time, in ms, in which f was not dispatched.
 func (m *simModel) longestGap(f FlowID, from, to Instant) float64 {
 	last, gap := from, Instant(0)
-	for _, io := range m.between(from, to) {
+	log := m.between(from, to)
+	for i := range log {
+		io := &log[i]
 		if io.flow == f {
 			gap = max(gap, io.sent-last)
 			last = io.sent
