@@ -255,7 +255,10 @@ func TestAcceptance(t *testing.T) {
 			}
 		})
 	}
-	fmt.Fprintf(t.Output(), "| worst of all: %v\n| %d expectations, %d not met\n", worst, facts, bad)
+	if worst != (accSpread{}) {
+		fmt.Fprintf(t.Output(), "| worst of all: %v\n", worst)
+	}
+	fmt.Fprintf(t.Output(), "| %d expectations, %d not met\n", facts, bad)
 }
 
 // TestAcceptanceSeeds: the rows on the edge of what is asked for do not hold by
