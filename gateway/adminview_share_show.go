@@ -17,7 +17,7 @@ func (v *shareView) showFlow(l *lunView, vm string, plan FlowPlan) control.Share
 		Configured: v.flowSettings(l, &plan.Entitlement, plan), Reservation: control.ReservationNone,
 	}
 	for _, d := range plan.Disks {
-		if len(plan.Disks) > 1 && v.shares.Effective(d).Limits != (share.Limits{}) {
+		if len(plan.Disks) > 1 && v.limiter(d) != nil {
 			out.LimitedDisks = append(out.LimitedDisks, d)
 		}
 	}
@@ -71,8 +71,10 @@ func (v *shareView) showFlow(l *lunView, vm string, plan FlowPlan) control.Share
 // itself is its disk's, where it has only one.
 func (v *shareView) flowSettings(l *lunView, e *share.Entitlement, plan FlowPlan) control.ShareSettings {
 	limited := *e
-	if len(plan.Disks) == 1 && e.Limits == (share.Limits{}) {
-		limited.Limits = v.shares.Effective(plan.Disks[0]).Limits
+	if len(plan.Disks) == 1 {
+		if kept := v.limiter(plan.Disks[0]); kept != nil {
+			limited.Limits = *kept
+		}
 	}
 	out := showEntitlement(&limited)
 	if g := int(e.Group); g > 0 && g <= len(l.plan.Groups) {
@@ -80,6 +82,13 @@ func (v *shareView) flowSettings(l *lunView, e *share.Entitlement, plan FlowPlan
 	}
 	out.QueueCommands, out.QueueBytes = int64(plan.QueueCommands), plan.QueueBytes
 	return out
+}
+
+// limiter is the limit of a disk that is kept in front of its flows; nil: none is.
+func (v *shareView) limiter(disk string) *share.Limits {
+	v.shares.mu.RLock()
+	defer v.shares.mu.RUnlock()
+	return v.shares.diskPlan[disk].Limiter
 }
 
 func showEntitlement(e *share.Entitlement) control.ShareSettings {
