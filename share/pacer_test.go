@@ -183,7 +183,8 @@ func TestFastUseIsPlannedFor(t *testing.T) {
 		var snap Snapshot
 		x.Status(&snap)
 		for i, want := range []Speed{500_000, 1500_000} {
-			if got := snap.Flows[i].Use; got < want*8/10 || got > want*12/10 {
+			// A slot has 25 commands of the first, which come in fours and sixteens.
+			if got := snap.Flows[i].Use; got < want*7/10 || got > want*13/10 {
 				t.Errorf("use of flow %d is %d, want about %d", i, got, want)
 			}
 		}
