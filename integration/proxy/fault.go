@@ -16,7 +16,7 @@ const (
 	// Delay forwards each piece of data Delay (+- Jitter) after it came, in order.
 	Delay Kind = iota
 	// Rate forwards at most BytesPerSecond, summed over all connections of a direction,
-	// in the order in which they came. Up to 20 ms' worth may come at once, to make up
+	// in the order in which they came. Up to 50 ms' worth may come at once, to make up
 	// for timers that were late.
 	Rate
 	// Hold forwards nothing and keeps what comes, end of stream included; Clear

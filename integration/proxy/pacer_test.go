@@ -20,9 +20,9 @@ func TestPacer(t *testing.T) {
 		{"behind it", 0, 20 * time.Millisecond},
 		{"in time", 20 * time.Millisecond, 30 * time.Millisecond},
 		{"late", 37 * time.Millisecond, 40 * time.Millisecond},
-		{"late by the most that counts", 60 * time.Millisecond, 50 * time.Millisecond},
-		{"in between", 51 * time.Millisecond, 60 * time.Millisecond},
-		{"idle", 81 * time.Millisecond, 91 * time.Millisecond},
+		{"late by the most that counts", 90 * time.Millisecond, 50 * time.Millisecond},
+		{"in between", 91 * time.Millisecond, 60 * time.Millisecond},
+		{"idle", 111 * time.Millisecond, 121 * time.Millisecond},
 	} {
 		if got := p.reserve(begin.Add(tt.now), 10, 1000).Sub(begin); got != tt.want {
 			t.Errorf("%s: may go at %v, want %v", tt.name, got, tt.want)

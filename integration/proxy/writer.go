@@ -241,7 +241,7 @@ func (u *pump) finish(it item) {
 // paceCatchUp is the most that a pacer makes up for of the time by which its
 // writers were late, so that coarse timers do not make the rate lower. A direction
 // that had nothing to send for longer than that gets nothing in return.
-const paceCatchUp = 20 * time.Millisecond
+const paceCatchUp = 50 * time.Millisecond
 
 // pacer spreads the bytes of one direction over time.
 type pacer struct {
