@@ -14,7 +14,11 @@ const Tolerance = 0.05
 
 // haltedMost is the part of a measurement in which this process may have stood still.
 // Above it the machine was measured and not the scheduler.
-const haltedMost = 0.02
+const haltedMost = 0.005
+
+// aftermath is for how long a time in which this process stood still is felt: what an
+// open loop owes comes then.
+const aftermath = time.Second
 
 // measureLimit is for how long measurements are made again when the machine is busy.
 const measureLimit = time.Minute
@@ -51,8 +55,8 @@ func (w *Want) got(from, to time.Duration) float64 {
 // Verdict is what came of a measurement.
 type Verdict struct {
 	From, To time.Duration
-	Halted   time.Duration
-	Wrong    []string // one for each rate that is not as wanted
+	Halted   time.Duration // from a little before From
+	Wrong    []string      // one for each rate that is not as wanted
 	Figures  string
 }
 
@@ -63,7 +67,7 @@ func (v *Verdict) String() string {
 
 // judge holds the rates between from and to against what is wanted.
 func judge(c *Clock, from, to time.Duration, wants []Want) Verdict {
-	v := Verdict{From: from, To: to, Halted: c.Halted(from, to)}
+	v := Verdict{From: from, To: to, Halted: c.Halted(from-aftermath, to)}
 	var figures []string
 	for i := range wants {
 		w := &wants[i]

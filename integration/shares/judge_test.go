@@ -70,8 +70,15 @@ func TestJudge(t *testing.T) {
 		if got := len(v.Wrong) == 0; got != tt.ok {
 			t.Errorf("%s: right is %v: %v", tt.name, got, &v)
 		}
-		if v.Halted != 95*time.Millisecond {
-			t.Errorf("halted for %v, want 95ms", v.Halted)
+	}
+	for _, tt := range []struct{ from, to, want time.Duration }{
+		{time.Second / 2, 5 * time.Second / 2, 95 * time.Millisecond},
+		{2 * time.Second, 3 * time.Second, 95 * time.Millisecond}, // felt
+		{2100 * time.Millisecond, 3 * time.Second, 0},
+		{0, 1050 * time.Millisecond, 45 * time.Millisecond},
+	} {
+		if v := judge(c, tt.from, tt.to, nil); v.Halted != tt.want {
+			t.Errorf("from %v to %v: halted for %v, want %v", tt.from, tt.to, v.Halted, tt.want)
 		}
 	}
 }

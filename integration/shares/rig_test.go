@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	hurry()
 	// The rows wait most of the time: as many run side by side as leave the machine
 	// idle enough for the rates to be the devices'.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -95,9 +95,15 @@ type rig struct {
 // newRig makes a rig whose device serves s.Capacity units per second.
 func newRig(t testing.TB, s share.Settings, members ...member) *rig {
 	t.Helper()
+	return newRigPlan(t, s, true, members...)
+}
+
+// newRigPlan is newRig with or without a scheduler.
+func newRigPlan(t testing.TB, s share.Settings, scheduled bool, members ...member) *rig {
+	t.Helper()
 	r := &rig{t: t, clock: newClock(t), svc: newService(t, s.Capacity)}
 	r.hold = backends.NewHoldFault(r.svc)
-	r.rt = newRouter(t, r.hold, s, members)
+	r.rt = newRouter(t, r.hold, s, scheduled, members)
 	var x exports
 	for _, m := range members {
 		d := gateway.NewDisk(gateway.DiskSpec{

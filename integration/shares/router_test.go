@@ -12,10 +12,11 @@ import (
 	"pathgate/share"
 )
 
-// newRouter makes the router of dev with what the members are to get.
-func newRouter(t testing.TB, dev backends.LUN, s share.Settings, members []member) *gateway.Router {
+// newRouter makes the router of dev with what the members are to get; not scheduled:
+// everything passes as it comes.
+func newRouter(t testing.TB, dev backends.LUN, s share.Settings, scheduled bool, members []member) *gateway.Router {
 	t.Helper()
-	plan := gateway.LUNPlan{Device: "lun", Version: 1, Enabled: true, Settings: s, Flows: map[string]gateway.FlowPlan{}}
+	plan := gateway.LUNPlan{Device: "lun", Version: 1, Enabled: scheduled, Settings: s, Flows: map[string]gateway.FlowPlan{}}
 	for _, m := range members {
 		plan.Flows[m.vm] = gateway.FlowPlan{Entitlement: m.Entitlement, Disks: []string{m.vm + "/disk"}}
 	}

@@ -45,6 +45,20 @@ func TestRows1To3(t *testing.T) {
 	}
 }
 
+// The control of the rig: without a scheduler the same loads share alike, whatever
+// their shares are.
+func TestWithoutScheduler(t *testing.T) {
+	t.Parallel()
+	r := newRigPlan(t, settings(1000, 20), false, of("vm1", 2000), of("vm2", 2000), of("vm3", 1000))
+	var wants []Want
+	for _, vm := range []string{"vm1", "vm2", "vm3"} {
+		wants = append(wants, Want{Name: vm, Load: r.load(vm, Job{Depth: 32}), Rate: 1000. / 3})
+	}
+	r.warm()
+	r.expect("no scheduler", 3*time.Second, wants...)
+	finish(t, all(wants)...)
+}
+
 // Row 23: equal shares, one command at a time against 64: as much as a command's way
 // through the window lets it have. The table's values are those of a client whose next
 // command is there in the moment of its answer; over a socket it comes when the place
