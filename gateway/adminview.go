@@ -20,7 +20,8 @@ type adminView Gateway
 
 // serveControl serves the control API on l until ctx ends.
 func (g *Gateway) serveControl(ctx context.Context, l net.Listener) error {
-	return control.NewServer((*adminView)(g), control.Options{Log: g.log}).Serve(ctx, l)
+	source := adminSource{(*adminView)(g), &shareView{cfg: g.cfg, shares: g.shares, explain: g.explain, schedulers: g.schedulers}}
+	return control.NewServer(source, control.Options{Log: g.log}).Serve(ctx, l)
 }
 
 // Version is the build that runs.
@@ -165,7 +166,7 @@ func (s *adminView) VMs() []control.VM {
 		vm := &s.cfg.VMs[i]
 		sum := (*Gateway)(s).vmStats(vm.Name)
 		out := control.VM{
-			Name: vm.Name, Priority: vm.Priority, Reads: sum.Reads, Writes: sum.Writes, Others: sum.Others,
+			Name: vm.Name, Priority: s.priority(vm), Reads: sum.Reads, Writes: sum.Writes, Others: sum.Others,
 			BytesRead: sum.ReadBytes, BytesWritten: sum.WriteBytes, Errors: sum.Errors,
 			Inflight: sum.Inflight, Held: sum.Held,
 		}
@@ -175,6 +176,16 @@ func (s *adminView) VMs() []control.VM {
 		list = append(list, out)
 	}
 	return list
+}
+
+// priority is that of a VM now.
+func (s *adminView) priority(vm *VMConfig) uint8 {
+	if s.shares != nil {
+		if p, _, ok := s.shares.VMPriority(vm.Name); ok {
+			return p
+		}
+	}
+	return vm.Priority
 }
 
 // vmStats sums the flows of a VM over its LUNs and files.
@@ -238,7 +249,24 @@ func (s *adminView) Events(ctx context.Context, from uint64) iter.Seq[control.Ev
 // LastEvent is the number of the newest event.
 func (s *adminView) LastEvent() uint64 { return s.bus.Last() }
 
-var _ control.Source = (*adminView)(nil)
+// adminSource is the whole of what the control API shows.
+type adminSource struct {
+	*adminView
+	*shareView
+}
+
+var (
+	_ control.Source      = adminSource{}
+	_ control.ShareSource = adminSource{}
+)
+
+// schedulers gives those of all devices that are there.
+func (g *Gateway) schedulers() (list []shareScheduler) {
+	for _, rt := range g.allRouters() {
+		list = append(list, rt)
+	}
+	return list
+}
 
 // flow gives the flow of a VM, nil when it has none here.
 func (rt *Router) flow(vm string) *Flow {

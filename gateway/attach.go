@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"pathgate/backends"
@@ -36,70 +37,118 @@ func (g *Gateway) lookAgain() {
 	}
 }
 
-// attachMissing tries every disk that is not available.
+// attachMissing looks for the files and LUNs of all disks that have none yet. What
+// is found is made known to Shares first, for all disks at once, so that a flow is
+// entitled to its part from its first request on.
 func (g *Gateway) attachMissing() {
-	var faults []Fault
-	checked := false
-	for i := range g.disks {
-		d := g.disks[i]
+	var found []foundDisk
+	parts := map[string][]SharePart{}
+	faults := sync.OnceValue(g.checkExtents)
+	for _, d := range g.disks {
 		if d.attached() {
 			g.tellAvailability(d)
 			continue
 		}
+		f := foundDisk{disk: d}
 		if d.cfg.File != "" {
-			d.refuse(g.attachFile(d))
-			g.tellAvailability(d)
-			continue
+			f.err = g.findFile(&f)
+		} else {
+			f.err = g.findLUNs(&f, faults())
 		}
-		if !checked {
-			faults, checked = g.checkExtents(), true
+		found = append(found, f)
+		if f.err == nil {
+			parts[d.FullName()] = f.parts()
 		}
-		d.refuse(g.attachLUNs(d, faults))
-		g.tellAvailability(d)
+	}
+	if len(parts) > 0 && g.shares != nil { // nil before Run
+		g.shares.Place(parts)
+	}
+	for i := range found {
+		f := &found[i]
+		if f.err == nil {
+			f.err = f.attach()
+		}
+		f.disk.refuse(f.err)
+		g.tellAvailability(f.disk)
 	}
 }
 
-// attachFile opens the disk's file.
-func (g *Gateway) attachFile(d *servedDisk) error {
-	f, err := backends.OpenFile(d.cfg.File, backends.FileOptions{Size: uint64(d.cfg.Size), ReadOnly: d.cfg.ReadOnly})
+// foundDisk is a disk that is to be attached, with the routers of its devices by
+// what the configuration calls them, or why it can not be.
+type foundDisk struct {
+	disk    *servedDisk
+	routers map[string]*Router
+	file    *backends.File
+	err     error
+}
+
+// findFile opens the disk's file.
+func (g *Gateway) findFile(f *foundDisk) error {
+	c := f.disk.cfg
+	file, err := backends.OpenFile(c.File, backends.FileOptions{Size: uint64(c.Size), ReadOnly: c.ReadOnly})
 	if err != nil {
 		return err
 	}
-	rt := NewRouter(f, RouterOptions{Device: ShareDevice{Name: d.cfg.File}, Explain: g.explain, Pacer: g.pacer})
-	if err := d.Attach(d.cfg.File, rt); err != nil {
-		rt.Close()
-		return errors.Join(err, f.Close())
-	}
-	d.mu.Lock()
-	d.file, d.frt = f, rt
-	d.mu.Unlock()
+	f.file = file
+	f.routers = map[string]*Router{c.File: g.shareRouter(file, FileDevice(c.File), c.File)}
 	return nil
 }
 
-// attachLUNs attaches those of the disk's LUNs that are there. The first fault
-// that the configuration has with the LUNs as they were found keeps it away.
-func (g *Gateway) attachLUNs(d *servedDisk, faults []Fault) error {
-	prefix := d.key(g.cfg) + "."
-	for _, f := range faults {
-		if strings.HasPrefix(f.Key+".", prefix) {
-			return fmt.Errorf("%s: %s (%s)", f.Key, f.Message, f.Rule)
+// findLUNs finds the disk's LUNs, all or none. The first fault that the
+// configuration has with the LUNs as they were found keeps it away.
+func (g *Gateway) findLUNs(f *foundDisk, faults []Fault) error {
+	prefix := f.disk.key(g.cfg) + "."
+	for _, fault := range faults {
+		if strings.HasPrefix(fault.Key+".", prefix) {
+			return fmt.Errorf("%s: %s (%s)", fault.Key, fault.Message, fault.Rule)
 		}
 	}
-	seen := map[string]bool{}
-	for _, e := range d.cfg.Extents {
-		if seen[e.LUN] {
-			continue
-		}
-		seen[e.LUN] = true
+	f.routers = map[string]*Router{}
+	for _, e := range f.disk.cfg.Extents {
 		dev, err := g.paths.Lookup(e.LUN)
 		if errors.Is(err, multipath.ErrNotFound) {
-			continue // Disk.Why says so
+			return fmt.Errorf("%s has not been found", e.LUN)
 		}
 		if err != nil {
 			return err
 		}
-		if err := d.Attach(e.LUN, g.router(dev)); err != nil {
-			return err
+		f.routers[e.LUN] = g.router(dev)
+	}
+	return nil
+}
+
+// parts tells where the disk lies.
+func (f *foundDisk) parts() (list []SharePart) {
+	d := f.disk.Disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.pieces {
+		p := &d.pieces[i]
+		rt := f.routers[p.ref]
+		length := p.length
+		if size := rt.Device().Info().Size; length == 0 && p.off < size {
+			length = size - p.off
+		}
+		list = append(list, SharePart{Device: rt.device.Name, Bytes: length})
+	}
+	return list
+}
+
+// attach gives the disk its devices.
+func (f *foundDisk) attach() error {
+	d := f.disk
+	for ref, rt := range f.routers {
+		if err := d.Attach(ref, rt); err != nil {
+			if f.file == nil {
+				return err
+			}
+			rt.Close()
+			return errors.Join(err, f.file.Close())
+		}
+		if f.file != nil {
+			d.mu.Lock()
+			d.file, d.frt = f.file, rt
+			d.mu.Unlock()
 		}
 	}
 	return nil
@@ -120,14 +169,17 @@ func (g *Gateway) checkExtents() []Fault {
 	})
 }
 
-// router gives the one router of a device.
+// router gives the one router of a device. Only the goroutine that attaches disks
+// calls it.
 func (g *Gateway) router(dev *multipath.Device) *Router {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	rt := g.routers[dev]
+	g.mu.Unlock()
 	if rt == nil {
-		rt = NewRouter(dev, RouterOptions{Device: ShareDevice{Name: dev.Name()}, Explain: g.explain, Pacer: g.pacer})
+		rt = g.shareRouter(dev, dev.Name(), lunNamesOf(dev)...)
+		g.mu.Lock()
 		g.routers[dev] = rt
+		g.mu.Unlock()
 	}
 	return rt
 }

@@ -12,7 +12,9 @@
 //     aliases, disabled paths, ghosts, LUN numbers, the clean-stop record), in bbolt.
 //   - events*.go: one event bus and one ring of explanations.
 //   - disk*.go: virtual disks, extents of LUNs or local files shown as one device.
-//   - router.go, flow.go: between disks and a device, where the scheduler decides.
+//   - router*.go, flow.go: between disks and a device, where the scheduler decides.
+//   - shares*.go: who is to get what, from configuration and run-time changes, as
+//     plans for the schedulers.
 //   - gateway.go: build from Config, Run(ctx), ordered stop. paths*.go: the path
 //     manager of a configuration and its events. attach.go: disks find their LUNs.
 //     exports.go, adminview.go, listen.go: what the front-end and the API see.
@@ -46,6 +48,9 @@
 //   - Disk.mu, then the router's and the device's locks (Abort only). Submit and
 //     completions are made with none held; a device tells its router what it
 //     holds back (QueueEvent) under its own lock, and the router only counts.
+//   - Shares.changes, which a change of shares holds from check to plan, then
+//     Shares.mu, the store's lock, or Router.changes, and below that Router.mu or
+//     a scheduler's lock. Shares.mu is a leaf.
 //   - servedDisk.mu and Disk.mu are never held together. Gateway.mu: leaf.
 //   - store: bbolt's own writer lock; Store methods take no other lock of ours.
 //   - Bus.mu: leaf. Publish may be called with any lock held, and calls nothing.

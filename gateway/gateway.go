@@ -46,6 +46,7 @@ type Gateway struct {
 	ready   chan struct{}
 
 	store   *Store
+	shares  *Shares            // nil before Run
 	paths   *multipath.Manager // nil without targets
 	nbd     *nbd.Server
 	disks   []*servedDisk // in the order of the configuration
@@ -134,6 +135,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	g.store = store
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if g.shares, err = NewShares(g.cfg, store); err != nil {
+		return err
+	}
 	epoch, clean, err := store.Begin()
 	if err != nil {
 		return err

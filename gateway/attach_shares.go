@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"pathgate/backends"
+	"pathgate/multipath"
+)
+
+// shareRouter makes the router of a device that is there. It goes by the plans of
+// Shares until it is closed.
+func (g *Gateway) shareRouter(dev backends.Device, name string, names ...string) *Router {
+	opt := RouterOptions{
+		Device:  ShareDevice{Name: name, Names: names, Rotational: dev.Info().Caps.Has(backends.Rotational)},
+		Explain: g.explain, Pacer: g.pacer,
+	}
+	if g.shares == nil { // before Run
+		return NewRouter(dev, opt)
+	}
+	var rt *Router
+	leave := g.shares.Device(opt.Device, func(p LUNPlan) { // the first time before Device returns
+		if rt == nil {
+			opt.Plan = &p
+			rt = NewRouter(dev, opt)
+		} else if err := rt.Configure(p); err != nil {
+			g.log.Error("shares are not in force", "device", name, "error", err)
+		}
+	})
+	unwatch := rt.stop
+	rt.stop = func() {
+		leave()
+		unwatch()
+	}
+	return rt
+}
+
+// lunNamesOf are the names of a LUN beside its canonical one.
+func lunNamesOf(dev *multipath.Device) []string {
+	i := dev.State()
+	return []string{i.Identity, i.Alias}
+}
