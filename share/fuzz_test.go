@@ -51,7 +51,7 @@ func differ(data []byte) (err error) {
 		case gotWake != wantWake:
 			return fmt.Errorf("call %d at %d: wake %d, want %d", n, r.now, gotWake, wantWake)
 		}
-		if err := sameState(c, r, s.now); err != nil {
+		if err := sameState(c, r); err != nil {
 			return fmt.Errorf("call %d: %w", n, err)
 		}
 		if err := in.after(s, got); err != nil {
@@ -63,7 +63,10 @@ func differ(data []byte) (err error) {
 }
 
 // sameState compares explanations, and what a snapshot has of the plan.
-func sameState(c *Core, r *refCore, _ Instant) error {
+func sameState(c *Core, r *refCore) error {
+	if got, want := c.Plans(), r.plans; got != want {
+		return fmt.Errorf("%d plans, want %d", got, want)
+	}
 	got := c.Explained(nil, r.seq-uint64(len(r.records)))
 	if !slices.Equal(got, r.records) {
 		for i := range max(len(got), len(r.records)) {
@@ -99,6 +102,9 @@ func sameState(c *Core, r *refCore, _ Instant) error {
 		}
 		if a != b {
 			return fmt.Errorf("flow %d:\n got %+v\nwant %+v", f.Flow, a, b)
+		}
+		if got, want := c.Fast(f.Flow), o.mayPass; got != want {
+			return fmt.Errorf("fast of flow %d: %v, want %v", f.Flow, got, want)
 		}
 		if got, want := c.Why(f.Flow), r.Why(f.Flow); got != want {
 			return fmt.Errorf("why of flow %d:\n%s", f.Flow, unequal(got, want))

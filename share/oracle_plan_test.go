@@ -69,6 +69,8 @@ func (c *refCore) plan() {
 		if f == nil {
 			continue
 		}
+		f.mayPass = f.limits == refLimits{} && f.conf.Reservation == Rate{} && f.group == nil && f.conf.Weight > 0 &&
+			!c.over(f) && c.set.Mode != Strict && c.set.CostModel == CostPatent
 		if f.backlogged() {
 			if f.wait != refLimited && f.wait != refGroupLimited {
 				c.enqueueDue(f)

@@ -96,6 +96,7 @@ type refFlow struct {
 	limit                  int64 // mCU/s, 0: none
 	x, h, grant            int64
 	cutShort               bool
+	mayPass                bool // past the core
 
 	told struct {
 		cmd    *Cmd

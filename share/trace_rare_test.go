@@ -9,7 +9,7 @@ import (
 
 // rare are the events that are not commands that come and end.
 func (t *trace) rare() []Event {
-	switch t.below(20) {
+	switch t.below(22) {
 	case 0:
 		return t.addOrRemove()
 	case 1, 2:
@@ -38,6 +38,9 @@ func (t *trace) rare() []Event {
 	case 12:
 		return []Event{{Kind: Commands, Count: int32(t.below(24))}}
 	case 13:
+		if t.often(64) {
+			t.march = 40
+		}
 		return []Event{{Kind: TaskSetFull}}
 	case 14:
 		id, _ := t.someFlow()
@@ -54,6 +57,8 @@ func (t *trace) rare() []Event {
 		return []Event{{Kind: Stall, Until: t.now + Instant(t.below(256))*Instant(time.Millisecond)}}
 	case 17, 18:
 		return t.abort()
+	case 19, 20:
+		return t.nonsense()
 	}
 	id, f := t.someFlow()
 	if f == nil {
@@ -89,6 +94,40 @@ func (t *trace) reconfigure() []Event {
 	t.version++
 	e := t.entitlement()
 	return []Event{{Kind: ConfigureFlow, Flow: id, Entitlement: &e, Version: t.version}}
+}
+
+// nonsense is what must change nothing but the count of faults.
+func (t *trace) nonsense() []Event {
+	e := t.entitlement()
+	no := e
+	no.Group = 77
+	id, _ := t.someFlow()
+	stray := &Cmd{Tag: 1 << 40, Bytes: 4096}
+	all := []Event{
+		{Kind: 200},
+		{Kind: AddFlow, Flow: 50, Entitlement: &no},
+		{Kind: AddFlow, Flow: id, Entitlement: &e},
+		{Kind: ConfigureFlow, Flow: 51, Entitlement: &e},
+		{Kind: ConfigureFlow, Flow: id, Entitlement: &no},
+		{Kind: RemoveFlow, Flow: 52},
+		{Kind: Fast, Flow: 53, Units: 5},
+		{Kind: Submit, Flow: 54, Cmd: stray},
+		{Kind: Complete, Cmd: stray},
+		{Kind: Park, Cmd: stray, Reason: Busy},
+		{Kind: Unpark, Cmd: stray},
+		{Kind: Redrive, Cmd: stray},
+	}
+	if id == NoFlow { // An AddFlow of it would be no nonsense.
+		all = all[5:]
+	}
+	if len(t.inflight) > 0 {
+		c := t.inflight[0].cmd
+		all = append(all, Event{Kind: Unpark, Cmd: c}, Event{Kind: Redrive, Cmd: c}, Event{Kind: Submit, Flow: id, Cmd: c})
+	}
+	if len(t.parked) > 0 { // This one is none: the reason is another.
+		all = append(all, Event{Kind: Park, Cmd: t.parked[0].cmd, Reason: oneOf(&t.traceBytes, Fence, Busy)})
+	}
+	return []Event{all[t.below(len(all))]}
 }
 
 // moveOut takes commands out of the window.

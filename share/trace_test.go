@@ -68,6 +68,8 @@ type trace struct {
 	tag     uint64
 	groups  int
 
+	march int // so many calls still at the time that was asked for
+
 	flows    map[FlowID]*traceFlow
 	inflight []*traceCmd
 	parked   []*traceCmd
@@ -234,6 +236,15 @@ func (t *trace) addFlow(id FlowID) Event {
 
 // next is the call after those before, whose results settle has been told.
 func (t *trace) next() traceStep {
+	if t.march > 0 {
+		t.march--
+		t.now = max(t.now, t.wake)
+		s := traceStep{now: t.now, in: t.completions(), room: 32}
+		if t.march%4 == 0 {
+			s.in = append(s.in, t.submissions()...)
+		}
+		return s
+	}
 	t.advance()
 	s := traceStep{now: t.now, room: 32}
 	if t.often(24) {
