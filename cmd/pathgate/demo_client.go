@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -30,25 +31,43 @@ const (
 	nbdExportLength = 12
 )
 
-// guestDisk is a guest's connection to its disk: one request at a time, as a
-// guest's process that waits for each. It speaks NBD to the gateway's socket.
+// guestDisk is a guest's connection to its disk, with as many requests outstanding as
+// it has slots. It speaks NBD to the gateway's socket. do may be called concurrently,
+// for each slot by one goroutine.
 type guestDisk struct {
-	conn net.Conn
-	size uint64
-	next uint64 // cookie
-	head [28]byte
+	conn  net.Conn
+	size  uint64
+	slots []guestSlot
+	done  chan struct{} // closed when receive has ended
+
+	send sync.Mutex // a request goes out whole
+
+	mu  sync.Mutex
+	err error // why receive has ended
 }
 
-// openGuestDisk attaches to an export.
-func openGuestDisk(socket, export string) (*guestDisk, error) {
+// guestSlot holds one request; its number is the request's cookie.
+type guestSlot struct {
+	mu    sync.Mutex
+	busy  bool
+	read  []byte // where the data go that a read asks for
+	reply chan error
+}
+
+// openGuestDisk attaches to an export, for so many requests at a time.
+func openGuestDisk(socket, export string, slots int) (*guestDisk, error) {
 	conn, err := net.DialTimeout("unix", socket, nbdDialTimeout)
 	if err != nil {
 		return nil, err
 	}
-	d := &guestDisk{conn: conn}
+	d := &guestDisk{conn: conn, slots: make([]guestSlot, slots), done: make(chan struct{})}
+	for i := range d.slots {
+		d.slots[i].reply = make(chan error, 1)
+	}
 	if err := d.attach(export); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach %s: %w", export, err), conn.Close())
 	}
+	go d.receive()
 	return d, nil
 }
 
@@ -99,40 +118,85 @@ func (d *guestDisk) attach(export string) error {
 }
 
 // do carries out one command on p at off.
-func (d *guestDisk) do(cmd uint16, p []byte, off uint64) error {
+func (d *guestDisk) do(slot int, cmd uint16, p []byte, off uint64) error {
+	s := &d.slots[slot]
+	s.mu.Lock()
+	s.busy = true
+	if cmd == nbdCmdRead {
+		s.read = p
+	}
+	s.mu.Unlock()
 	be := binary.BigEndian
-	d.next++
-	h := d.head[:28]
-	be.PutUint32(h, nbdRequest)
-	be.PutUint16(h[4:], 0)
-	be.PutUint16(h[6:], cmd)
-	be.PutUint64(h[8:], d.next)
-	be.PutUint64(h[16:], off)
-	be.PutUint32(h[24:], uint32(len(p)))
-	if _, err := d.conn.Write(h); err != nil {
+	h := make([]byte, 0, 28+len(p))
+	h = be.AppendUint32(h, nbdRequest)
+	h = be.AppendUint16(h, 0)
+	h = be.AppendUint16(h, cmd)
+	h = be.AppendUint64(h, uint64(slot))
+	h = be.AppendUint64(h, off)
+	h = be.AppendUint32(h, uint32(len(p)))
+	if cmd == nbdCmdWrite {
+		h = append(h, p...)
+	}
+	d.send.Lock()
+	_, err := d.conn.Write(h)
+	d.send.Unlock()
+	if err != nil {
 		return err
 	}
-	if cmd == nbdCmdWrite {
-		if _, err := d.conn.Write(p); err != nil {
-			return err
+	select {
+	case err := <-s.reply:
+		return err
+	case <-d.done:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.err
+	}
+}
+
+// receive hands out replies until the connection ends.
+func (d *guestDisk) receive() {
+	defer close(d.done)
+	for {
+		if err := d.receiveOne(); err != nil {
+			d.mu.Lock()
+			d.err = fmt.Errorf("connection lost: %w", err)
+			d.mu.Unlock()
+			return
 		}
 	}
-	h = d.head[:16]
-	if _, err := io.ReadFull(d.conn, h); err != nil {
+}
+
+func (d *guestDisk) receiveOne() error {
+	be := binary.BigEndian
+	var h [16]byte
+	if _, err := io.ReadFull(d.conn, h[:]); err != nil {
 		return err
 	}
-	if be.Uint32(h) != nbdSimpleReply || be.Uint64(h[8:]) != d.next {
+	cookie := be.Uint64(h[8:])
+	if be.Uint32(h[:]) != nbdSimpleReply || cookie >= uint64(len(d.slots)) {
 		return errors.New("malformed reply")
 	}
+	s := &d.slots[cookie]
+	s.mu.Lock()
+	busy, read := s.busy, s.read
+	s.busy, s.read = false, nil
+	s.mu.Unlock()
+	if !busy {
+		return fmt.Errorf("a reply to no request: %d", cookie)
+	}
 	if code := be.Uint32(h[4:]); code != 0 {
-		return fmt.Errorf("I/O error %d", code)
+		s.reply <- fmt.Errorf("I/O error %d", code)
+		return nil
 	}
-	if cmd == nbdCmdRead {
-		if _, err := io.ReadFull(d.conn, p); err != nil {
-			return err
-		}
+	if _, err := io.ReadFull(d.conn, read); err != nil {
+		return err
 	}
+	s.reply <- nil
 	return nil
 }
 
-func (d *guestDisk) close() { _ = d.conn.Close() }
+// close ends the connection; nothing may be outstanding.
+func (d *guestDisk) close() {
+	_ = d.conn.Close()
+	<-d.done
+}
