@@ -31,7 +31,9 @@ func TestRows1To3(t *testing.T) {
 				Want{Name: "vm2", Load: two, Rate: 400}, Want{Name: "vm3", Load: three, Rate: 200})
 			finish(t, one)
 			r.clock.Sleep(one.Last() + within)
-			r.expect("row 2", 3*time.Second, Want{Name: "vm2", Load: two, Rate: 1000. * 2 / 3},
+			r.expect("row 2, the first second", time.Second, Want{Name: "vm2", Load: two, Rate: 1000. * 2 / 3},
+				Want{Name: "vm3", Load: three, Rate: 1000. / 3})
+			r.expect("row 2", 2*time.Second, Want{Name: "vm2", Load: two, Rate: 1000. * 2 / 3},
 				Want{Name: "vm3", Load: three, Rate: 1000. / 3})
 			asks := r.load("vm1", Job{Rate: 200})
 			r.warm()
