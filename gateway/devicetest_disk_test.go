@@ -21,7 +21,7 @@ func TestDiskContract(t *testing.T) {
 			hold := backends.NewHoldFault(m)
 			t.Cleanup(func() { _ = hold.Close() })
 			d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{{Ref: "a", Offset: 1 << 20}}})
-			if err := d.Attach("a", newTestRouter(t, hold)); err != nil {
+			if err := d.Attach("a", newTimedRouter(t, hold)); err != nil {
 				t.Fatal(err)
 			}
 			return &closing{d, hold}, devicetest.Hooks{Cut: func() { hold.Hold(nil) }, Heal: hold.Release}
@@ -37,7 +37,7 @@ func TestDiskContract(t *testing.T) {
 			for ref, l := range map[string]*small{
 				"a": newSmall(t, 1<<20, 64<<10, 128<<10), "b": newSmall(t, 2<<20, 48<<10, 32<<10),
 			} {
-				if err := d.Attach(ref, newTestRouter(t, l)); err != nil {
+				if err := d.Attach(ref, newTimedRouter(t, l)); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -10,7 +10,7 @@ import (
 	"pathgate/backends"
 )
 
-// limited is a memory device with limits, that holds writes back on demand.
+// limited is a memory device with limits, that holds requests back on demand.
 type limited struct {
 	*backends.Memory
 	info backends.Info
@@ -78,8 +78,16 @@ func (p *pending) Complete(_ *backends.Batch, _ *backends.Request, res backends.
 	p.ends++
 }
 
-// newTestRouter gives a router whose scheduler goes by the defaults.
+// newTestRouter gives a router whose scheduler goes by the defaults. Its timer
+// does not run, so that all is done on the goroutine of the test.
 func newTestRouter(t testing.TB, dev backends.Device) *Router {
+	rt := NewRouter(dev, RouterOptions{Device: ShareDevice{Name: "lun"}, Pacer: newPacer()})
+	t.Cleanup(rt.Close)
+	return rt
+}
+
+// newTimedRouter gives one whose timer runs, as in the gateway.
+func newTimedRouter(t testing.TB, dev backends.Device) *Router {
 	rt := NewRouter(dev, RouterOptions{Device: ShareDevice{Name: "lun"}})
 	t.Cleanup(rt.Close)
 	return rt

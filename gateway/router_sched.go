@@ -73,7 +73,11 @@ func (s *sharing) submit(b *backends.Batch, parts []*Part) {
 		p.describe()
 		cmds = append(cmds, &p.cmd)
 		if i+1 == len(parts) || parts[i+1].Flow != f {
-			s.disk.Submit(b, f.share, cmds)
+			if s.pulls.Load() == b {
+				s.disk.SubmitAhead(b, f.share, cmds)
+			} else {
+				s.disk.Submit(b, f.share, cmds)
+			}
 			clear(cmds)
 			cmds = cmds[:0]
 		}

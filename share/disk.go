@@ -171,6 +171,17 @@ func (d *Disk) takeSettings() {
 // The slice is borrowed, the commands are the scheduler's until their
 // completion.
 func (d *Disk) Submit(ctx any, f *Flow, cmds []*Cmd) {
+	if d.submit(ctx, f, cmds) {
+		d.combine(ctx, false)
+	}
+}
+
+// SubmitAhead is Submit for a caller that will make a Pull soon: what has to wait
+// is left to that.
+func (d *Disk) SubmitAhead(ctx any, f *Flow, cmds []*Cmd) { d.submit(ctx, f, cmds) }
+
+// submit tells whether a turn is needed for what had to wait.
+func (d *Disk) submit(ctx any, f *Flow, cmds []*Cmd) (turn bool) {
 	for len(cmds) > 0 {
 		n := d.pass(f, cmds)
 		if n == 0 {
@@ -180,7 +191,7 @@ func (d *Disk) Submit(ctx any, f *Flow, cmds []*Cmd) {
 		cmds = cmds[n:]
 	}
 	if len(cmds) == 0 {
-		return
+		return false
 	}
 	d.word.addQueued(len(cmds))
 	oldest, newest := cmds[0], (*Cmd)(nil)
@@ -197,9 +208,8 @@ func (d *Disk) Submit(ctx any, f *Flow, cmds []*Cmd) {
 	}
 	// While the window is full, only a completion can change anything; it will
 	// ask for a pull, and the inbox can wait for that. open: or for a plan.
-	if w := d.word.load(); !w.open() || w.inFlight() < d.depth.Load() {
-		d.combine(ctx, false)
-	}
+	w := d.word.load()
+	return !w.open() || w.inFlight() < d.depth.Load()
 }
 
 // pass takes room in the window for the first commands of cmds and tells for

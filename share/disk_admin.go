@@ -141,6 +141,11 @@ func (d *Disk) Status(dst *Snapshot) {
 		}
 	}
 	d.core.Snapshot(dst)
+	for i := range dst.Flows {
+		if f := &dst.Flows[i]; f.Queued == 0 && f.Parked > 0 {
+			f.Why = d.core.Why(f.Flow)
+		}
+	}
 }
 
 // inform tells the core what it need not know to decide.
