@@ -34,6 +34,17 @@ func (g *Gateway) shareRouter(dev backends.Device, name string, names ...string)
 	return rt
 }
 
+// limitDisks has the disks keep the limits that no flow can.
+func (g *Gateway) limitDisks() {
+	for _, d := range g.disks {
+		g.shares.Disk(d.FullName(), func(p DiskPlan) {
+			if err := d.Limit(p, g.pacer, g.explain); err != nil {
+				g.log.Error("a limit is not in force", "disk", d.FullName(), "error", err)
+			}
+		})
+	}
+}
+
 // lunNamesOf are the names of a LUN beside its canonical one.
 func lunNamesOf(dev *multipath.Device) []string {
 	i := dev.State()

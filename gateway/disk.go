@@ -25,11 +25,12 @@ type Disk struct {
 	mu      sync.Mutex
 	pieces  []piece
 	info    backends.Info
-	why     string   // why it is not available
-	ops     opList   // outstanding operations
-	free    *op      // for re-use, linked by next
-	paced   int      // outstanding changes that are sent piece by piece
-	resets  []*reset // waiting for operations to end
+	why     string       // why it is not available
+	ops     opList       // outstanding operations
+	free    *op          // for re-use, linked by next
+	limiter *diskLimiter // nil: none was needed yet
+	paced   int          // outstanding changes that are sent piece by piece
+	resets  []*reset     // waiting for operations to end
 	closed  bool
 	drained *sync.Cond
 }
@@ -255,12 +256,20 @@ func (d *Disk) Outstanding() int {
 	return d.ops.n
 }
 
-// Close refuses further requests and waits until the outstanding ones have
-// completed; the devices below see to it that they do. Twice is safe.
+// Close refuses further requests, ends those that wait for the disk's limit, and
+// waits until the others have completed; the devices below see to it that they
+// do. Twice is safe.
 func (d *Disk) Close() error {
+	var b backends.Batch
+	d.mu.Lock()
+	d.closed = true
+	if d.limiter != nil {
+		d.limiter.closeLocked(&b)
+	}
+	d.mu.Unlock()
+	b.Run()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.closed = true
 	for d.ops.n > 0 {
 		d.drained.Wait()
 	}

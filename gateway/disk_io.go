@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 
 	"pathgate/backends"
@@ -33,7 +34,11 @@ type op struct {
 	paced      bool
 	aborted    bool
 	result     backends.Result
-	waiters    []*backends.Request // later changes that overlap this paced one
+	waiters    []*op     // later changes that overlap this paced one
+	waitsFor   *op       // the paced one that this one waits for
+	gate       share.Cmd // how the disk's limiter knows it; it must not move
+	gated      bool      // the limiter has to be told of its end
+	atGate     bool      // waits for the limiter
 }
 
 // Part is a piece of a client request on one device. It is what the router
@@ -122,6 +127,7 @@ func (d *Disk) giveLocked(o *op) {
 	o.parts = o.parts[:0]
 	o.parent, o.waiters = nil, nil
 	o.cursor, o.left, o.paced, o.aborted = 0, 0, false, false
+	o.waitsFor, o.gated, o.atGate = nil, false, false
 	o.next = d.free
 	d.free = o
 }
@@ -136,7 +142,10 @@ func (o *op) recycle(p *Part) {
 
 // out collects the parts that one call sends, so that each router gets them in
 // one call and without the disk's lock.
-type out struct{ parts []*Part }
+type out struct {
+	parts []*Part
+	gate  []*share.Cmd // for the limiter
+}
 
 var outPool = sync.Pool{New: func() any { return new(out) }}
 
@@ -151,7 +160,8 @@ func (u *out) send(b *backends.Batch) {
 		from = to
 	}
 	clear(u.parts)
-	u.parts = u.parts[:0]
+	clear(u.gate)
+	u.parts, u.gate = u.parts[:0], u.gate[:0]
 	outPool.Put(u)
 }
 
@@ -162,7 +172,11 @@ func (d *Disk) Submit(b *backends.Batch, reqs []*backends.Request) {
 	for _, r := range reqs {
 		d.startLocked(b, r, u)
 	}
+	l := d.limiter
 	d.mu.Unlock()
+	if len(u.gate) > 0 {
+		l.submit(b, u.gate)
+	}
 	u.send(b)
 }
 
@@ -178,14 +192,24 @@ func (d *Disk) startLocked(b *backends.Batch, r *backends.Request, u *out) {
 		b.Complete(r, res)
 		return
 	}
+	o := d.takeOpLocked(r)
+	if d.limiter != nil && d.limiter.on {
+		u.gate = append(u.gate, d.limiter.gateLocked(o))
+		return
+	}
+	d.launchLocked(o, u)
+}
+
+// launchLocked begins o, unless it has to wait for an earlier one.
+func (d *Disk) launchLocked(o *op, u *out) {
+	r := o.parent
 	if d.paced > 0 && r.Op.Changes() {
-		if o := d.pacedOverlapLocked(r); o != nil {
-			r.Lower = o
-			o.waiters = append(o.waiters, r)
+		if first := d.pacedOverlapLocked(r); first != nil {
+			o.waitsFor = first
+			first.waiters = append(first.waiters, o)
 			return
 		}
 	}
-	o := d.takeOpLocked(r)
 	if r.Op == backends.Flush {
 		d.flushLocked(o, u)
 		return
@@ -388,8 +412,14 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	}
 	d.resets = dropDone(d.resets)
 	if len(o.waiters) > 0 {
-		b.Defer(&resubmit{disk: d, reqs: o.waiters})
+		for _, w := range o.waiters {
+			w.waitsFor = nil
+		}
+		b.Defer(&relaunch{disk: d, ops: o.waiters})
 		o.waiters = nil
+	}
+	if o.gated {
+		d.limiter.ended(b, o)
 	}
 	d.giveLocked(o)
 	if d.ops.n == 0 {
@@ -397,39 +427,59 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	}
 }
 
-// resubmit sends requests that had to wait for an earlier one.
-type resubmit struct {
+// relaunch begins operations that had to wait for an earlier one.
+type relaunch struct {
 	disk *Disk
-	reqs []*backends.Request
+	ops  []*op
 }
 
-// RunBatch submits them.
-func (w *resubmit) RunBatch(b *backends.Batch) { w.disk.Submit(b, w.reqs) }
+// RunBatch begins them, but for those that were aborted meanwhile.
+func (w *relaunch) RunBatch(b *backends.Batch) {
+	d := w.disk
+	u := outPool.Get().(*out)
+	d.mu.Lock()
+	for _, o := range w.ops {
+		if o.aborted {
+			d.failLocked(b, o)
+		} else {
+			d.launchLocked(o, u)
+		}
+	}
+	d.mu.Unlock()
+	u.send(b)
+}
+
+// failLocked ends o, of which no part was made, as aborted.
+func (d *Disk) failLocked(b *backends.Batch, o *op) {
+	o.result = backends.Failed(backends.Aborted)
+	d.finishLocked(b, o)
+}
 
 // Abort asks that r ends soon.
 func (d *Disk) Abort(b *backends.Batch, r *backends.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	o, ok := r.Lower.(*op)
-	if !ok || o.disk != d {
-		return
-	}
-	if o.parent == r {
+	if o, ok := r.Lower.(*op); ok && o.disk == d && o.parent == r {
 		o.abortLocked(b)
-		return
-	}
-	for i, w := range o.waiters {
-		if w == r {
-			o.waiters = append(o.waiters[:i], o.waiters[i+1:]...)
-			b.Complete(r, backends.Failed(backends.Aborted))
-			return
-		}
 	}
 }
 
-// abortLocked asks the routers to end what is left of o.
+// abortLocked ends o, if none of its parts was made, or asks the routers to end
+// what is left of it.
 func (o *op) abortLocked(b *backends.Batch) {
+	d := o.disk
 	o.aborted = true
+	switch {
+	case o.atGate:
+		if d.limiter.withdraw(b, o) {
+			d.failLocked(b, o)
+		}
+		return
+	case o.waitsFor != nil:
+		o.waitsFor.waiters = slices.DeleteFunc(o.waitsFor.waiters, func(w *op) bool { return w == o })
+		d.failLocked(b, o)
+		return
+	}
 	for _, p := range o.parts {
 		if !p.done {
 			p.router.abort(b, p)
@@ -476,17 +526,17 @@ func (d *Disk) Reset(b *backends.Batch, done func(*backends.Batch, backends.Resu
 	t := &reset{waits: map[*op]bool{}, res: backends.Done(), done: done}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	var list []*op
 	for o := d.ops.first; o != nil; o = o.next {
 		t.waits[o] = true
-		o.abortLocked(b)
-		for _, w := range o.waiters {
-			b.Complete(w, backends.Failed(backends.Aborted))
-		}
-		o.waiters = nil
+		list = append(list, o)
 	}
-	if len(t.waits) == 0 {
+	if len(list) == 0 {
 		b.Defer(t)
 		return
 	}
 	d.resets = append(d.resets, t)
+	for _, o := range list {
+		o.abortLocked(b)
+	}
 }
