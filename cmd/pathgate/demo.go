@@ -220,7 +220,7 @@ func (d *demo) show(ctx context.Context) error {
 	d.screen.leave()
 	if ctx.Err() != nil {
 		d.screen.printf("\ninterrupted")
-		return nil
+		return d.wrongData() // errors are what stopping may give
 	}
 	d.screen.printf("\n%s", demoSummary(results))
 	return errors.Join(err, d.verdict())
@@ -294,6 +294,16 @@ func (d *demo) verdict() error {
 	d.screen.printf("%d I/Os, %d errors, %d wrong blocks; the slowest I/O took %v, %s", ios, failed, wrong, d.worst.Round(time.Millisecond), d.slowReason())
 	if failed > 0 || wrong > 0 || ios == 0 {
 		return fmt.Errorf("demo: %d errors, %d wrong blocks in %d I/Os", failed, wrong, ios)
+	}
+	return nil
+}
+
+// wrongData is an error when a block came back other than it was written.
+func (d *demo) wrongData() error {
+	for _, vm := range d.vms {
+		if n := vm.wrong.Load(); n > 0 {
+			return fmt.Errorf("demo: %d wrong blocks of %s", n, vm.name)
+		}
 	}
 	return nil
 }
