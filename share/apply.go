@@ -109,6 +109,7 @@ func (c *Core) removeFlow(id FlowID) {
 		return
 	}
 	c.part(f)
+	c.plan.uncount(f)
 	if c.run.flow == f {
 		c.run.flow = nil
 	}
@@ -283,7 +284,11 @@ func (c *Core) configureFlow(ev *Event) {
 		c.backlog[f.conf.Priority]--
 	}
 	was := f.conf
+	c.plan.uncount(f)
 	f.conf = ev.Entitlement
+	if f.active {
+		c.plan.countActive(f)
+	}
 	c.unready(f)
 	if f.conf.Group != was.Group {
 		lead := ahead(f.vt, f.level.v)

@@ -107,13 +107,7 @@ func (c *Core) Step(now Instant, in []Event, out []Dispatch) (dispatched []Dispa
 		out = append(out, c.charge(f, phase))
 	}
 	c.depth.note(c.plan.kappa > 0 && !c.open() && c.waiting())
-	for _, f := range c.touched {
-		f.touched = false
-		if f.backlogged() {
-			c.explainWait(f)
-		}
-	}
-	c.touched = c.touched[:0]
+	c.explainWaits()
 	return out, c.wake(full)
 }
 

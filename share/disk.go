@@ -222,13 +222,14 @@ func (d *Disk) pass(f *Flow, cmds []*Cmd) int {
 	if len(cmds) > maxIssue {
 		cmds = cmds[:maxIssue]
 	}
-	shift, depth := d.shift.Load(), d.depth.Load()
-	w := d.word.load()
 	for {
+		// The word first: if the window or the price changes after that, the word has
+		// changed too.
+		w := d.word.load()
 		if !w.open() || w.queued() != 0 {
 			return 0
 		}
-		room := depth - w.inFlight()
+		shift, room := d.shift.Load(), d.depth.Load()-w.inFlight()
 		var n int
 		var sum int64
 		for n < len(cmds) && sum < room {
@@ -252,7 +253,6 @@ func (d *Disk) pass(f *Flow, cmds []*Cmd) int {
 			return n
 		}
 		d.commands.Add(-int64(n))
-		w = d.word.load()
 	}
 }
 

@@ -132,7 +132,12 @@ func (x *racer) submit(n int) {
 		x.out[c] = true
 		list = append(list, &c.Cmd)
 	}
-	x.d.Submit(nil, x.flow, list)
+	if x.r.IntN(4) == 0 {
+		x.d.SubmitAhead(nil, x.flow, list)
+		x.d.Pull(nil)
+	} else {
+		x.d.Submit(nil, x.flow, list)
+	}
 }
 
 // complete ends one that the device has; block: waits for it.

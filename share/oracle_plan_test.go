@@ -75,7 +75,6 @@ func (c *refCore) plan() {
 			if f.wait != refLimited && f.wait != refGroupLimited {
 				c.enqueueDue(f)
 			}
-			c.tell(f)
 		} else if !refBehind(f.level.v, f.vt) {
 			f.fresh = true
 		}

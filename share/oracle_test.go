@@ -136,6 +136,8 @@ type refCore struct {
 	told     int // by Commands
 	sinceTSF int // epochs since a TaskSetFull
 
+	planned bool // in this Step
+
 	run struct {
 		flow *refFlow
 		n    int
@@ -189,7 +191,7 @@ func (c *refCore) Step(now Instant, in []Event, out []Dispatch) ([]Dispatch, Ins
 	if now >= c.depth.epochAt {
 		c.depth.epoch(c)
 	}
-	if now >= c.planAt {
+	if c.planned = now >= c.planAt; c.planned {
 		c.plan()
 	}
 	full := false
@@ -207,6 +209,13 @@ func (c *refCore) Step(now Instant, in []Event, out []Dispatch) ([]Dispatch, Ins
 	}
 	c.depth.limited = c.kappa > 0 && !c.open() && c.someReady()
 	c.depth.waited = c.depth.waited || c.depth.limited
+	if c.planned {
+		for _, f := range c.flows {
+			if f != nil {
+				c.tell(f)
+			}
+		}
+	}
 	for _, f := range c.touched {
 		c.tell(f)
 	}

@@ -50,6 +50,9 @@ func (c *refCore) Why(id FlowID) Explain {
 		next := c.firstOfSets()
 		switch next {
 		case f:
+			if c.open() {
+				return Explain{Flow: id, Ahead: NoFlow}
+			}
 			e.Reason = WindowFull
 		case nil:
 			e.Reason = Share
@@ -127,6 +130,9 @@ func (c *refCore) tell(f *refFlow) {
 		return
 	}
 	e := c.Why(f.id)
+	if e.Reason == 0 {
+		return
+	}
 	t := &f.told
 	if t.cmd == f.head().cmd && t.reason == e.Reason && t.held == e.Held {
 		return

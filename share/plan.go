@@ -18,6 +18,7 @@ type planner struct {
 	at, last Instant
 	count    uint64
 	awake    bool // something is active, or has happened since the last plan
+	explain  bool // a plan was made in this Step
 
 	kappa, lastKappa uint32 // now; the last that was not 0
 	dropped          bool   // kappa fell since the last plan
@@ -62,6 +63,18 @@ func (p *planner) countActive(f *flow) {
 		p.activeReserved++
 	}
 	p.awake = true
+}
+
+// uncount is for a flow that is active no longer.
+func (p *planner) uncount(f *flow) {
+	if !f.active {
+		return
+	}
+	p.active--
+	p.activeBy[f.conf.Priority]--
+	if f.hasReservation() {
+		p.activeReserved--
+	}
 }
 
 func (f *flow) hasReservation() bool { return f.conf.Reservation != Rate{} }
@@ -143,6 +156,7 @@ func (c *Core) makePlan() {
 		c.lead()
 	}
 	p.dropped = false
+	p.explain = true
 	for _, f := range c.flows {
 		if f == nil {
 			continue
@@ -154,7 +168,6 @@ func (c *Core) makePlan() {
 			if f.waits != overLimit && f.waits != overGroupLimit {
 				c.enqueueDue(f)
 			}
-			c.explainWait(f)
 		} else if ahead(f.vt, f.level.v) <= 0 {
 			f.fresh = true
 		}

@@ -15,6 +15,9 @@ func (c *Core) Why(f FlowID) Explain {
 func (c *Core) explainNow(f *flow) Explain {
 	var r rawExplain
 	why := c.why(f)
+	if why.reason == 0 {
+		return Explain{Flow: f.id, Ahead: NoFlow}
+	}
 	r.fill(c, f)
 	r.wait(f, &why)
 	r.Seq = c.seq
@@ -30,7 +33,8 @@ type cause struct {
 	until            Instant
 }
 
-// why gives the first reason that applies to the head of f.
+// why gives the first reason that applies to the head of f; none when it goes in
+// the next Step.
 func (c *Core) why(f *flow) cause {
 	w := cause{ahead: NoFlow}
 	switch {
@@ -51,11 +55,14 @@ func (c *Core) why(f *flow) cause {
 	case c.plan.inForce && (f.cutShort && c.plan.higherActive(f) || !f.planned && c.higherBacklogged(f)):
 		w.reason, w.ahead = Priority, c.mostImportant()
 	default:
-		w.reason = Share
-		if n := c.next(); n == f {
+		switch n := c.next(); {
+		case n != f:
+			w.reason = Share
+			if n != nil {
+				w.ahead = n.id
+			}
+		case !c.open():
 			w.reason = WindowFull
-		} else if n != nil {
-			w.ahead = n.id
 		}
 	}
 	return w
@@ -171,9 +178,30 @@ func (c *Core) explainDispatch(f *flow, cmd *Cmd, phase Phase) {
 	}
 }
 
+// explainWaits looks at those who still wait after a Step: all of them, when a
+// plan was made, else those that were sent something.
+func (c *Core) explainWaits() {
+	list := c.touched
+	if c.plan.explain {
+		list = c.flows
+	}
+	for _, f := range list {
+		if f != nil && f.backlogged() {
+			c.explainWait(f)
+		}
+	}
+	for _, f := range c.touched {
+		f.touched = false
+	}
+	c.touched, c.plan.explain = c.touched[:0], false
+}
+
 // explainWait records why the head of f waits, if that is new.
 func (c *Core) explainWait(f *flow) {
 	w := c.why(f)
+	if w.reason == 0 {
+		return
+	}
 	c.tellWaited(f)
 	if f.told == w.reason && f.toldTag == f.first.Tag && f.toldHeld == w.held {
 		return
