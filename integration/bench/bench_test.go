@@ -35,11 +35,18 @@ func TestParseFio(t *testing.T) {
 		{"no JSON", "fio: engine nbd not loadable", false, Sample{}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := parseFio(c.out, c.write)
+			got, err := parseFio(c.out, Job{Write: c.write})
 			if (err == nil) != c.ok || got != c.want {
 				t.Errorf("got %v, %v, want %v, ok %v", got, err, c.want, c.ok)
 			}
 		})
+	}
+	const two = `{"jobs": [{"read": {"total_ios": 300, "runtime": 1000}}, {"read": {"total_ios": 100, "runtime": 1250}}]}`
+	if got, err := parseFio(two, Job{VMs: 2}); err != nil || got != (Sample{IOs: 400, Seconds: 1.25}) {
+		t.Errorf("two VMs: got %v, %v", got, err)
+	}
+	if got, err := parseFio(two, Job{VMs: 3}); err == nil {
+		t.Errorf("two of three VMs: got %v, want an error", got)
 	}
 }
 

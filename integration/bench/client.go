@@ -41,7 +41,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 type fio struct{}
 
 func (fio) name() string          { return "fio" }
-func (fio) can(c *contender) bool { return c.uri != "" }
+func (fio) can(c *contender) bool { return len(c.uris) > 0 }
 
 func (fio) prepare(context.Context, *contender, Job) error { return nil }
 
@@ -53,18 +53,24 @@ func (fio) run(ctx context.Context, c *contender, j Job, seconds float64, seed u
 	if j.Random {
 		mode = "rand" + mode
 	}
-	out, err := output(ctx, "fio", "--name=bench", "--ioengine=nbd", "--uri="+c.uri, "--rw="+mode,
-		"--bs="+strconv.Itoa(j.BlockBytes), "--iodepth="+strconv.Itoa(j.Depth), "--size="+strconv.Itoa(diskBytes),
-		"--time_based", fmt.Sprintf("--runtime=%dms", int(seconds*1000)), "--randseed="+strconv.FormatUint(seed, 10),
-		"--output-format=json")
+	args := []string{
+		"--ioengine=nbd", "--thread", "--rw=" + mode, "--bs=" + strconv.Itoa(j.BlockBytes), "--iodepth=" + strconv.Itoa(j.Depth),
+		"--size=" + strconv.Itoa(c.bytes), "--time_based", fmt.Sprintf("--runtime=%dms", int(seconds*1000)),
+		"--randseed=" + strconv.FormatUint(seed, 10), "--output-format=json",
+	}
+	for i, uri := range c.uris[:j.vms()] {
+		args = append(args, "--name="+vmName(i), "--uri="+uri)
+	}
+	out, err := output(ctx, "fio", args...)
 	if err != nil {
 		return Sample{}, err
 	}
-	return parseFio(out, j.Write)
+	return parseFio(out, j)
 }
 
-// parseFio reads fio's JSON. fio writes notes in front of it.
-func parseFio(out string, write bool) (Sample, error) {
+// parseFio reads fio's JSON, and sums up what its jobs did at the same time. fio
+// writes notes in front of it.
+func parseFio(out string, j Job) (Sample, error) {
 	type side struct {
 		TotalIOs int64   `json:"total_ios"`
 		Runtime  float64 `json:"runtime"` // ms
@@ -82,18 +88,22 @@ func parseFio(out string, write bool) (Sample, error) {
 	if err := json.Unmarshal([]byte(out[at:]), &report); err != nil {
 		return Sample{}, fmt.Errorf("fio: %w", err)
 	}
-	if len(report.Jobs) != 1 {
-		return Sample{}, fmt.Errorf("fio reported %d jobs, want 1", len(report.Jobs))
+	if len(report.Jobs) != j.vms() {
+		return Sample{}, fmt.Errorf("fio reported %d jobs, want %d", len(report.Jobs), j.vms())
 	}
-	job := report.Jobs[0]
-	s := job.Read
-	if write {
-		s = job.Write
+	var sum Sample
+	for _, job := range report.Jobs {
+		s := job.Read
+		if j.Write {
+			s = job.Write
+		}
+		if job.Error != 0 || s.TotalIOs == 0 || s.Runtime == 0 {
+			return Sample{}, fmt.Errorf("fio: error %d, %d I/Os in %g ms", job.Error, s.TotalIOs, s.Runtime)
+		}
+		sum.IOs += s.TotalIOs
+		sum.Seconds = max(sum.Seconds, s.Runtime/1e3)
 	}
-	if job.Error != 0 || s.TotalIOs == 0 || s.Runtime == 0 {
-		return Sample{}, fmt.Errorf("fio: error %d, %d I/Os in %g ms", job.Error, s.TotalIOs, s.Runtime)
-	}
-	return Sample{IOs: s.TotalIOs, Seconds: s.Runtime / 1e3}, nil
+	return sum, nil
 }
 
 // qemuImg is qemu-img bench. It does a count of I/Os, which it learns.
@@ -101,8 +111,8 @@ type qemuImg struct {
 	known map[string]float64 // I/Os per second by contender and job
 }
 
-func (*qemuImg) name() string        { return "qemu-img bench" }
-func (*qemuImg) can(*contender) bool { return true }
+func (*qemuImg) name() string          { return "qemu-img bench" }
+func (*qemuImg) can(c *contender) bool { return c.image != "" }
 
 // A stride of an odd number of blocks visits every block of the disk before it
 // comes back, far from the last one.
@@ -163,12 +173,16 @@ func parseQemuImg(out string) (float64, error) {
 	return s, err
 }
 
-// fill writes the whole disk once, so that no contender has blocks that were
+// fill writes all disks of c once, so that no contender has blocks that were
 // never written.
 func fill(ctx context.Context, c *contender) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	_, err := output(ctx, "fio", "--name=fill", "--ioengine=nbd", "--uri="+c.uri, "--rw=write", "--bs=1m",
-		"--iodepth=4", "--size="+strconv.Itoa(diskBytes), "--output-format=json")
-	return err
+	for _, uri := range c.uris {
+		if _, err := output(ctx, "fio", "--name=fill", "--ioengine=nbd", "--uri="+uri, "--rw=write", "--bs=1m",
+			"--iodepth=4", "--size="+strconv.Itoa(c.bytes), "--output-format=json"); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -8,13 +8,22 @@
 // same iscsi:// URL, and the target with no gateway between. Contenders on
 // memory: the NBD server of pathgate on [backends.Memory], and nbdkit memory.
 //
+// The price of the scheduler is measured on memory too: [ServeScheduled] has the
+// NBD server, disks and routers of the gateway on memory devices that differ in
+// their scheduler alone, on or off, for one VM that is alone, and for eight with a
+// window so small that they wait for each other. What may be lost is a bar in the
+// report, met or not. Eight VMs over four paths, with the program itself, show
+// what it costs on a LUN.
+//
 // # How figures are made
 //
 // Every round measures every job (see [Jobs]) with every client on every
 // contender, the contenders of one job one after the other in an order that the
 // seed shuffles, so that a slow minute of the machine hits all of them. A figure
 // is the median over the rounds. A ratio is made within each round, and the
-// median and range of those are shown: they are less noisy than the figures.
+// median and range of those are shown: they are less noisy than the figures. A
+// round makes several samples for the scheduler, since what they are to tell apart
+// is small.
 //
 // CPU time is utime+stime of the measured server (proc(5), /proc/PID/stat) over
 // the client's run, divided by the client's I/Os. It is what a busy host pays,

@@ -10,20 +10,36 @@ type Job struct {
 	Write      bool
 	Random     bool
 	BlockBytes int
-	Depth      int // requests in flight
+	Depth      int // requests in flight, of each VM
+	VMs        int // that do it at once, each on a disk of its own; 0: one
 }
 
-// Jobs are all jobs, in the order of the report.
+// Jobs are what servers are compared with each other by, in the order of the report.
 func Jobs() []Job {
 	return []Job{
-		{"4k random read, depth 1", false, true, 4 << 10, 1},
-		{"4k random read, depth 32", false, true, 4 << 10, 32},
-		{"4k random write, depth 1", true, true, 4 << 10, 1},
-		{"4k random write, depth 32", true, true, 4 << 10, 32},
-		{"256k sequential read, depth 8", false, false, 256 << 10, 8},
-		{"256k sequential write, depth 8", true, false, 256 << 10, 8},
+		{Name: "4k random read, depth 1", Random: true, BlockBytes: 4 << 10, Depth: 1},
+		{Name: "4k random read, depth 32", Random: true, BlockBytes: 4 << 10, Depth: 32},
+		{Name: "4k random write, depth 1", Write: true, Random: true, BlockBytes: 4 << 10, Depth: 1},
+		{Name: "4k random write, depth 32", Write: true, Random: true, BlockBytes: 4 << 10, Depth: 32},
+		{Name: "256k sequential read, depth 8", BlockBytes: 256 << 10, Depth: 8},
+		{Name: "256k sequential write, depth 8", Write: true, BlockBytes: 256 << 10, Depth: 8},
 	}
 }
+
+// schedulerJobs are those of the scheduler's rows.
+func schedulerJobs(vms int) []Job {
+	prefix := ""
+	if vms > 1 {
+		prefix = fmt.Sprintf("%d VMs, ", vms)
+	}
+	return []Job{
+		{Name: prefix + "4k random read, depth 32", Random: true, BlockBytes: 4 << 10, Depth: 32, VMs: vms},
+		{Name: prefix + "4k random write, depth 32", Write: true, Random: true, BlockBytes: 4 << 10, Depth: 32, VMs: vms},
+	}
+}
+
+// vms is how many disks the job needs.
+func (j Job) vms() int { return max(j.VMs, 1) }
 
 // rate gives perSecond I/Os in the unit that fits the job.
 func (j Job) rate(perSecond float64) string {

@@ -14,6 +14,7 @@ func (r *Report) Markdown() string {
 	r.preface(&b)
 	for _, g := range r.groups {
 		fmt.Fprintf(&b, "\n## %s\n", g.title)
+		g.notes(&b)
 		for _, client := range []string{"fio", "qemu-img bench"} {
 			var rows []*row
 			for _, w := range r.rows {
@@ -45,6 +46,7 @@ func (r *Report) preface(b *strings.Builder) {
 	fmt.Fprintf(b, "- qemu-nbd: `-t -f raw --cache=none --shared=16`; qemu-img bench: `-t none`; disks of %d MiB, written once before\n", diskBytes>>20)
 	fmt.Fprintf(b, "- rates and CPU times are medians over the rounds; a ratio is the median of the rounds' ratios, with its range\n")
 	fmt.Fprintf(b, "- \"faster\" and \"slower\" are said where every round agrees\n")
+	fmt.Fprintf(b, "- scheduler: %d pairs of samples in each round; a ratio of rates with a bar has the 95 %% interval of its median, and is \"within noise\" if the bar lies in that\n", schedulerRepeats)
 }
 
 // shown gives the contenders that a client can measure.
@@ -82,7 +84,11 @@ func rateTable(b *strings.Builder, g *group, client string, rows []*row) {
 		}
 		for _, c := range rivals(g, shown) {
 			list := ratios(rates(w.column(c)), rates(w.column(reference)))
-			fmt.Fprintf(b, " %v | %s |", summarize(list), verdict(list))
+			if g.bar > 0 {
+				fmt.Fprintf(b, " %v | %s |", middleOf(list), judge(list, g.bar))
+			} else {
+				fmt.Fprintf(b, " %v | %s |", summarize(list), verdict(list))
+			}
 		}
 		b.WriteByte('\n')
 	}
@@ -109,6 +115,17 @@ func costTable(b *strings.Builder, g *group, client string, rows []*row) {
 			fmt.Fprintf(b, " %v |", summarize(ratios(each(w.column(c), Sample.ServerMicros), each(w.column(reference), Sample.ServerMicros))))
 		}
 		b.WriteByte('\n')
+	}
+}
+
+// notes writes what there is to know of g.
+func (g *group) notes(b *strings.Builder) {
+	if g.note != "" {
+		fmt.Fprintf(b, "\n%s\n", g.note)
+	}
+	if g.waits != nil && g.waited.Requests > 0 {
+		fmt.Fprintf(b, "Of the requests to %q %.1f %% had to wait in the scheduler.\n",
+			g.contenders[0].name, 100*float64(g.waited.Queued)/float64(g.waited.Requests))
 	}
 }
 

@@ -14,17 +14,18 @@ import (
 	"time"
 )
 
-// Options say what is measured. Pathgate and Memory are required.
+// Options say what is measured. Pathgate, Memory and Scheduled are required.
 type Options struct {
-	Pathgate string   // the program
-	Memory   []string // command that takes socket and size and calls ServeMemory
-	Rounds   int      // at least 1
-	Seconds  float64  // each measurement
-	Seed     uint64
-	Idle     int      // idle connections of the memory figure; 0: not measured
-	Only     string   // jobs whose name contains this; "": all
-	Skip     []string // of "fio", "qemu-img", "target", "memory"
-	Log      io.Writer
+	Pathgate  string   // the program
+	Memory    []string // command that takes socket and size and calls ServeMemory
+	Scheduled []string // the same for ServeScheduled
+	Rounds    int      // at least 1
+	Seconds   float64  // each measurement
+	Seed      uint64
+	Idle      int      // idle connections of the memory figure; 0: not measured
+	Only      string   // jobs whose name contains this; "": all
+	Skip      []string // of "fio", "qemu-img", "target", "memory", "scheduler", "paths"
+	Log       io.Writer
 }
 
 // series is the samples of one contender under one job and client, by round.
@@ -87,15 +88,23 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if len(r.rows) == 0 {
 		return nil, errors.New("bench: nothing is left to measure")
 	}
+	if err := r.eachWaits(ctx, func(g *group, w Waits) { g.waitsBefore = w }); err != nil {
+		return nil, err
+	}
 	random := rand.New(rand.NewPCG(o.Seed, 0))
 	clients := map[string]client{"fio": fio{}, "qemu-img bench": &qemuImg{known: map[string]float64{}}}
 	for round := range o.Rounds {
 		for _, row := range r.rows {
-			if err := row.measure(ctx, clients[row.client], &o, random); err != nil {
-				return nil, err
+			for range max(row.group.repeats, 1) {
+				if err := row.measure(ctx, clients[row.client], &o, random); err != nil {
+					return nil, err
+				}
 			}
 		}
 		fmt.Fprintf(o.Log, "round %d of %d done after %v\n", round+1, o.Rounds, time.Since(r.Started).Round(time.Second))
+	}
+	if err := r.eachWaits(ctx, func(g *group, w Waits) { g.waited = w.since(g.waitsBefore) }); err != nil {
+		return nil, err
 	}
 	if o.Idle > 0 && len(r.groups) > 0 {
 		idle, err := measureIdle(ctx, r.groups[0].contenders[0], o.Idle)
@@ -108,32 +117,54 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	return r, nil
 }
 
+// eachWaits asks the groups that tell what waits.
+func (r *Report) eachWaits(ctx context.Context, fn func(*group, Waits)) error {
+	for _, g := range r.groups {
+		if g.waits == nil {
+			continue
+		}
+		w, err := g.waits(ctx)
+		if err != nil {
+			return err
+		}
+		fn(g, w)
+	}
+	return nil
+}
+
 // start brings up the contenders and plans the rows.
 func (r *Report) start(ctx context.Context, dir string) error {
 	for _, part := range []struct {
 		word  string
-		start func(context.Context, *Options, string) (*group, error)
-	}{{"target", startTarget}, {"memory", startMemory}} {
+		start func(context.Context, *Options, string) ([]*group, error)
+	}{{"target", startTarget}, {"memory", startMemory}, {"scheduler", startScheduled}, {"paths", startPaths}} {
 		if r.Options.skips(part.word) {
 			continue
 		}
-		g, err := part.start(ctx, &r.Options, dir)
+		groups, err := part.start(ctx, &r.Options, dir)
 		if err != nil {
 			return err
 		}
-		r.groups = append(r.groups, g)
-		for _, client := range []string{"fio", "qemu-img bench"} {
-			if r.Options.skips(strings.Fields(client)[0]) {
-				continue
-			}
-			for _, j := range Jobs() {
-				if strings.Contains(j.Name, r.Options.Only) {
-					r.rows = append(r.rows, &row{group: g, client: client, job: j})
-				}
-			}
+		for _, g := range groups {
+			r.groups = append(r.groups, g)
+			r.plan(g)
 		}
 	}
 	return nil
+}
+
+// plan makes the rows of g.
+func (r *Report) plan(g *group) {
+	for _, cl := range []client{fio{}, &qemuImg{}} {
+		if r.Options.skips(strings.Fields(cl.name())[0]) || !slices.ContainsFunc(g.contenders, cl.can) {
+			continue
+		}
+		for _, j := range g.jobs {
+			if strings.Contains(j.Name, r.Options.Only) {
+				r.rows = append(r.rows, &row{group: g, client: cl.name(), job: j})
+			}
+		}
+	}
 }
 
 func (o *Options) skips(word string) bool { return slices.Contains(o.Skip, word) }

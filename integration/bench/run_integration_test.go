@@ -42,7 +42,10 @@ func TestShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"pathgate, 2 paths |", "qemu-nbd |", "target alone |", "nbdkit memory |", "with 20 idle NBD connections"} {
+	for _, want := range []string{
+		"pathgate, 2 paths |", "qemu-nbd |", "target alone |", "nbdkit memory |", "with 20 idle NBD connections",
+		"| scheduler on / scheduler off |", "| 0.97: ", "| 0.95: ", "had to wait in the scheduler", "8 VMs over 4 paths",
+	} {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q:\n%s", want, report)
 		}

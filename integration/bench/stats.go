@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -63,4 +64,42 @@ func each(list []Sample, f func(Sample) float64) []float64 {
 		out[i] = f(s)
 	}
 	return out
+}
+
+// middle is a median, and between what it lies.
+type middle struct{ median, low, high float64 }
+
+// middleOf gives the median of at least one figure, and the bounds that the median
+// of endlessly many would be between with 95 % confidence, whatever they are
+// distributed like (the sign test turned around: of n figures a binomial number
+// lies below it). With fewer than 6 that is more than their range, which is given.
+func middleOf(figures []float64) middle {
+	s := slices.Sorted(slices.Values(figures))
+	n := len(s)
+	k, below, p := 0, 0.0, math.Pow(0.5, float64(n)) // p: that exactly k lie below
+	for below+p <= 0.025 {
+		below += p
+		p *= float64(n-k) / float64(k+1)
+		k++
+	}
+	k = max(k, 1)
+	return middle{summarize(figures).median, s[k-1], s[n-k]}
+}
+
+func (m middle) String() string { return fmt.Sprintf("%.3f (%.3f-%.3f)", m.median, m.low, m.high) }
+
+// judge compares the median of ratios with the least that is asked for. It is said
+// when the figures lie so that another run may find otherwise.
+func judge(ratios []float64, bar float64) string {
+	if len(ratios) < minRounds {
+		return fmt.Sprintf("%.2f: not told", bar)
+	}
+	m, word, doubt := middleOf(ratios), "met", ""
+	if m.median < bar {
+		word = "not met"
+	}
+	if m.low < bar && m.high >= bar {
+		doubt = ", within noise"
+	}
+	return fmt.Sprintf("%.2f: %s%s", bar, word, doubt)
 }

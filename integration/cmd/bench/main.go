@@ -36,15 +36,21 @@ func main() {
 	}
 }
 
-// serveMemory is the word that makes this program the server of the front-end
-// figures, in a process of its own.
-const serveMemory = "serve-memory"
+// The words that make this program a server on memory, in a process of its own:
+// of the front-end figures, and of those of the scheduler.
+const (
+	serveMemory    = "serve-memory"
+	serveScheduled = "serve-scheduled"
+)
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
-	if len(args) == 3 && args[0] == serveMemory {
+	if len(args) == 3 && (args[0] == serveMemory || args[0] == serveScheduled) {
 		size, err := strconv.ParseUint(args[2], 10, 64)
 		if err != nil {
 			return err
+		}
+		if args[0] == serveScheduled {
+			return bench.ServeScheduled(ctx, args[1], size)
 		}
 		return bench.ServeMemory(ctx, args[1], size)
 	}
@@ -52,7 +58,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	o := bench.Options{Memory: []string{self, serveMemory}, Log: progress}
+	o := bench.Options{Memory: []string{self, serveMemory}, Scheduled: []string{self, serveScheduled}, Log: progress}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(progress)
 	f.StringVar(&o.Pathgate, "pathgate", "bin/pathgate", "the `program` to measure")
@@ -61,7 +67,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	f.Uint64Var(&o.Seed, "seed", 1, "of offsets and of the order of contenders")
 	f.IntVar(&o.Idle, "idle", 1000, "idle connections of the memory figure; 0: none")
 	f.StringVar(&o.Only, "only", "", "measure jobs whose name contains this `text`")
-	skip := f.String("skip", "", "comma-separated `list` of fio, qemu-img, target, memory")
+	skip := f.String("skip", "", "comma-separated `list` of fio, qemu-img, target, memory, scheduler, paths")
 	path := f.String("out", "docs/bench.md", "`file` of the report; -: standard output only")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -18,6 +18,7 @@ func TestArguments(t *testing.T) {
 		{"no time", "--seconds 0 -", "0 s"},
 		{"size of memory", "serve-memory s big", "invalid syntax"},
 		{"odd size of memory", "serve-memory s 511", "multiple of 512"},
+		{"odd size of memory with schedulers", "serve-scheduled s 511", "multiple of 512"},
 		{"missing program", "--pathgate /nonexistent/pathgate -", "/nonexistent/pathgate version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
