@@ -211,10 +211,10 @@ func TestFastAndSlowPathCross(t *testing.T) {
 				t.Errorf("%d issued and %d taken back of %d", x.issue.Load(), x.taken, x.seq)
 			}
 		}
+		stop()
 		if d.plans == 0 {
 			t.Error("no plan was made")
 		}
-		stop()
 	}
 }
 
