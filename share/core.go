@@ -148,8 +148,8 @@ func (c *Core) wake(full bool) Instant {
 func (c *Core) Returned() []*Cmd { return c.returned }
 
 // Fast tells whether commands of f may go past the core while nothing is
-// queued: no limits, reservation, group, zero shares, over-use; mode not strict;
-// cost model patent. It changes with a plan only: see Plans.
+// queued: no limits, reservation, group, zero shares, nor over-use while others
+// are active; mode not strict; cost model patent. It changes with a plan only: see Plans.
 func (c *Core) Fast(f FlowID) bool {
 	fl := c.flow(f)
 	return fl != nil && fl.fastAllowed

@@ -70,7 +70,7 @@ func (c *refCore) plan() {
 			continue
 		}
 		f.mayPass = f.limits == refLimits{} && f.conf.Reservation == Rate{} && f.group == nil && f.conf.Weight > 0 &&
-			!c.over(f) && c.set.Mode != Strict && c.set.CostModel == CostPatent
+			!(c.over(f) && c.otherActive(f)) && c.set.Mode != Strict && c.set.CostModel == CostPatent
 		if f.backlogged() {
 			if f.wait != refLimited && f.wait != refGroupLimited {
 				c.enqueueDue(f)

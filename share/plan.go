@@ -163,7 +163,7 @@ func (c *Core) makePlan() {
 		}
 		f.wasOver = c.over(f)
 		f.fastAllowed = f.lim.mask == 0 && !f.hasReservation() && f.grp == nil && f.weight > 0 &&
-			!f.wasOver && c.set.Mode != Strict && c.set.CostModel == CostPatent
+			!(f.wasOver && p.othersActive(f)) && c.set.Mode != Strict && c.set.CostModel == CostPatent
 		if f.backlogged() {
 			if f.waits != overLimit && f.waits != overGroupLimit {
 				c.enqueueDue(f)
