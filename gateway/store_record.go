@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -29,8 +30,42 @@ type change struct {
 	m  metaRecord
 }
 
-// update runs f and writes all that it changed, or, on an error, nothing.
+// view runs f on what is stored now. Reading a mapping beyond the end of a file that
+// was cut since Open would end the process, so that is checked first.
+func (s *Store) view(f func(tx *bbolt.Tx) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = s.refuse(err)
+		}
+	}()
+	defer recoverCorrupt(&err)()
+	if err := s.checkSize(2 * storePageSize); err != nil { // to begin needs the headers
+		return err
+	}
+	return s.db.View(func(tx *bbolt.Tx) error {
+		if err := s.checkSize(tx.Size()); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// checkSize needs no lock: the file never shrinks.
+func (s *Store) checkSize(want int64) error {
+	info, err := os.Stat(s.path)
+	if err == nil && info.Size() < want {
+		err = corrupt("cut to %d of at least %d bytes", info.Size(), want)
+	}
+	return err
+}
+
+// update runs f and writes all that it changed, or, on an error, nothing. A cut file is
+// found before the change begins, since going back would read it too; for the same
+// reason no fault is recovered from here: bbolt would keep its lock.
 func (s *Store) update(f func(c *change) error) error {
+	if err := s.view(func(*bbolt.Tx) error { return nil }); err != nil {
+		return err
+	}
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		c := &change{tx: tx}
 		var err error
