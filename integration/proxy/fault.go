@@ -16,8 +16,7 @@ const (
 	// Delay forwards each piece of data Delay (+- Jitter) after it came, in order.
 	Delay Kind = iota
 	// Rate forwards at most BytesPerSecond, summed over all connections of a direction,
-	// in the order in which they came. Up to 50 ms' worth may come at once, to make up
-	// for timers that were late.
+	// in the order in which they came.
 	Rate
 	// Hold forwards nothing and keeps what comes, end of stream included; Clear
 	// lets it go to the destination, even if the source has died.

@@ -7,25 +7,33 @@ import (
 	"time"
 )
 
-// The rate is that of a clock, not of the writers' timers: who is late a little does
-// not push the others back, who had nothing to send for long gets no credit.
+// The rate is that of a clock, not of the writers' timers: who is late does not push
+// the others back, and who had nothing to send gets no credit for that.
 func TestPacer(t *testing.T) {
+	const ms = time.Millisecond
 	var p pacer
 	begin := time.Unix(1000, 0)
 	for _, tt := range []struct {
-		name      string
-		now, want time.Duration // since begin
+		name     string
+		at, want time.Duration // since begin; 10 bytes take 10 ms
+		gone     time.Duration // when it really went; 0: in time
 	}{
-		{"the first", 0, 10 * time.Millisecond},
-		{"behind it", 0, 20 * time.Millisecond},
-		{"in time", 20 * time.Millisecond, 30 * time.Millisecond},
-		{"late", 37 * time.Millisecond, 40 * time.Millisecond},
-		{"late by the most that counts", 90 * time.Millisecond, 50 * time.Millisecond},
-		{"in between", 91 * time.Millisecond, 60 * time.Millisecond},
-		{"idle", 111 * time.Millisecond, 121 * time.Millisecond},
+		{"the first", 1 * ms, 11 * ms, 0},
+		{"behind it", 5 * ms, 21 * ms, 0},
+		{"after an idle time", 40 * ms, 50 * ms, 57 * ms},
+		{"in answer to what went late", 58 * ms, 61 * ms, 0},
+		{"idle again", 80 * ms, 90 * ms, 102 * ms},
+		{"when lateness is over", 114 * ms, 124 * ms, 224 * ms},
+		{"after a halt, of which a part counts", 224 * ms, 184 * ms, 224 * ms},
+		{"and the next", 224 * ms, 194 * ms, 0},
 	} {
-		if got := p.reserve(begin.Add(tt.now), 10, 1000).Sub(begin); got != tt.want {
-			t.Errorf("%s: may go at %v, want %v", tt.name, got, tt.want)
+		got := p.reserve(begin.Add(tt.at), 10, 1000)
+		if d := got.Sub(begin); d != tt.want {
+			t.Errorf("%s: may go at %v, want %v", tt.name, d, tt.want)
 		}
+		if tt.gone == 0 {
+			tt.gone = tt.want
+		}
+		p.gone(got, begin.Add(tt.gone))
 	}
 }

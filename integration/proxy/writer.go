@@ -138,7 +138,7 @@ func (u *pump) deliver(it item) {
 			u.swallow(len(b))
 			return
 		}
-		n := u.pacing(len(b))
+		n := u.pacing(len(b), it.at)
 		if n == 0 || !u.write(b[:n]) {
 			return
 		}
@@ -238,41 +238,58 @@ func (u *pump) finish(it item) {
 	}
 }
 
-// paceCatchUp is the most that a pacer makes up for of the time by which its
-// writers were late, so that coarse timers do not make the rate lower. A direction
-// that had nothing to send for longer than that gets nothing in return.
+// paceCatchUp is the most of its own lateness that a pacer makes up for: after a
+// longer halt of the process the rest is lost.
 const paceCatchUp = 50 * time.Millisecond
 
-// pacer spreads the bytes of one direction over time.
+// pacer spreads the bytes of one direction over time, as a link does that carries one
+// piece after the other. It reckons by when they came and not by its writers' timers,
+// and what comes while it is late counts as having come by as much earlier: so coarse
+// timers do not make the rate lower, and idle time is no credit.
 type pacer struct {
-	mu   sync.Mutex
-	next time.Time
+	mu       sync.Mutex
+	next     time.Time // when all that has come is through
+	late     time.Duration
+	lateTill time.Time
 }
 
-// reserve returns when n bytes may go.
-func (p *pacer) reserve(now time.Time, n int, perSecond int64) time.Time {
+// reserve returns when n bytes that came at may go.
+func (p *pacer) reserve(at time.Time, n int, perSecond int64) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.next) > paceCatchUp {
-		p.next = now
+	if at.Before(p.lateTill) {
+		at = at.Add(-p.late)
+	}
+	if p.next.Before(at) {
+		p.next = at
 	}
 	p.next = p.next.Add(time.Duration(float64(n) / float64(perSecond) * float64(time.Second)))
 	return p.next
 }
 
-// pacing waits as the rate demands and returns how many of n bytes may be
-// sent now; 0: the connection is over.
-func (u *pump) pacing(n int) int {
+// gone tells that what was to go at until goes now.
+func (p *pacer) gone(until, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late = min(max(now.Sub(until), 0), paceCatchUp)
+	p.lateTill = now.Add(p.late)
+}
+
+// pacing waits as the rate demands and returns how many of n bytes, which came at, may
+// be sent now; 0: the connection is over.
+func (u *pump) pacing(n int, at time.Time) int {
 	st := u.conn.proxy.state.Load()
 	f := st.find(Rate, u.conn.id, u.dir)
 	if f == nil {
 		return n
 	}
-	n = min(n, max(1024, int(f.BytesPerSecond/1000)))
+	n = min(n, max(1024, int(f.BytesPerSecond/250)))
 	u.effect(Rate).hit(n)
-	until := u.conn.proxy.pace[u.index()].reserve(time.Now(), n, f.BytesPerSecond)
+	p := &u.conn.proxy.pace[u.index()]
+	until := p.reserve(at, n, f.BytesPerSecond)
 	if !u.sleep(time.Until(until), f.cleared) {
 		return 0
 	}
+	p.gone(until, time.Now())
 	return n
 }
