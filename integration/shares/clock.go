@@ -12,7 +12,7 @@ const (
 	// beat is how often a Clock looks whether it gets its turn, and lateBeat by how
 	// much it has to be late for that to count.
 	beat     = 5 * time.Millisecond
-	lateBeat = 15 * time.Millisecond
+	lateBeat = 10 * time.Millisecond
 )
 
 // Clock is the time of one test, since its start, and knows when this process did not

@@ -17,8 +17,8 @@ const Tolerance = 0.05
 const haltedMost = 0.005
 
 // aftermath is for how long a time in which this process stood still is felt: what an
-// open loop owes comes then.
-const aftermath = time.Second
+// open loop owes comes then, and drains while others have their part.
+const aftermath = 3 * time.Second
 
 // measureLimit is for how long measurements are made again when the machine is busy.
 const measureLimit = time.Minute

@@ -47,7 +47,7 @@ func TestRates(t *testing.T) {
 func TestJudge(t *testing.T) {
 	c := &Clock{}
 	c.beat(time.Second, 1100*time.Millisecond)
-	c.beat(1100*time.Millisecond, 1110*time.Millisecond) // a little late
+	c.beat(1100*time.Millisecond, 1110*time.Millisecond) // 5 ms late: that is nothing
 	even := answers(c, 1, every(0, 10*time.Millisecond, 300)...)
 	few := answers(c, 16, every(0, 330*time.Millisecond, 9)...)
 	for _, tt := range []struct {
@@ -73,8 +73,8 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range []struct{ from, to, want time.Duration }{
 		{time.Second / 2, 5 * time.Second / 2, 95 * time.Millisecond},
-		{2 * time.Second, 3 * time.Second, 95 * time.Millisecond}, // felt
-		{2100 * time.Millisecond, 3 * time.Second, 0},
+		{4 * time.Second, 5 * time.Second, 95 * time.Millisecond}, // felt
+		{4100 * time.Millisecond, 5 * time.Second, 0},
 		{0, 1050 * time.Millisecond, 45 * time.Millisecond},
 	} {
 		if v := judge(c, tt.from, tt.to, nil); v.Halted != tt.want {

@@ -15,19 +15,39 @@ import (
 const soon = 10 * time.Millisecond
 
 // deaths is how often a path is killed for that, if the machine stood still meanwhile.
-const deaths = 5
+const deaths = 10
 
-// overAfterDeath kills path 1 and looks for the first decision after it that the VM
-// waits since it is over its entitlement. Both times are of the gateway's one clock; a
-// decision may be made before the event of the path's death is written.
-func (b *bed) overAfterDeath(vm string) (d decision, after time.Duration) {
+// useWindow is T, the time over which use is judged.
+const useWindow = 100 * time.Millisecond
+
+// rest is for how long a is measured where it has what b leaves: 1 % that b asks for
+// too late is 4 % for a.
+const rest = 6 * time.Second
+
+// deathOf is what was decided about a VM when path 1 died. Times are of the gateway's
+// one clock.
+type deathOf struct {
+	first decision      // that it waits since it is over its entitlement, after the death
+	after time.Duration // after the path's death; it may be before that is written down
+	// served is how many of its commands went in the window (T) before: too few or
+	// too many mean that the machine stood still.
+	served int
+}
+
+// overAfterDeath kills path 1.
+func (b *bed) overAfterDeath(vm string) (o deathOf) {
 	b.t.Helper()
 	mark := b.kill()
 	death := b.g.Events.Wait(b.t, mark, 10*time.Second, gate.Kind("path-down"))
 	if !gate.Poll(5*time.Second, func() bool {
-		for _, d = range b.decisions(vm) {
-			// The capacity is that of one path; there may be decisions from an earlier death.
-			if d.Verdict == "queued" && d.Reason == "over-entitlement" && d.CapacityCU == b.rate && d.Time.After(death.Time.Add(-warmUp)) {
+		o = deathOf{}
+		for _, d := range b.decisions(vm) {
+			after := d.Time.Sub(death.Time)
+			switch {
+			case d.Verdict == "dispatched" && after < 0 && after > -useWindow:
+				o.served++
+			case d.Verdict == "queued" && d.Reason == "over-entitlement" && d.CapacityCU == b.rate && after > -warmUp:
+				o.first, o.after = d, after // of one path; those of earlier deaths are older
 				return true
 			}
 		}
@@ -36,31 +56,29 @@ func (b *bed) overAfterDeath(vm string) (d decision, after time.Duration) {
 		list := b.decisions(vm)
 		b.t.Fatalf("no decision about %s names over-entitlement after %v; the last of %d: %+v", vm, death, len(list), list[max(0, len(list)-5):])
 	}
-	return d, d.Time.Sub(death.Time)
+	return o
 }
 
-// overSoon is overAfterDeath with what is asked of it.
-func (b *bed) overSoon(vm string, held bool) {
+// overSoon asks of that decision that it comes soon and says what is so: held, if the
+// mode is strict, with the window open. The VM asks for rate commands per second.
+func (b *bed) overSoon(vm string, rate int, held bool) {
 	b.t.Helper()
+	usual := float64(rate) * useWindow.Seconds()
 	for i := 1; ; i++ {
 		from := b.clock.Now()
-		d, after := b.overAfterDeath(vm)
-		b.t.Logf("measured: row 11: %s named %v after the path's death, used %.1f%% of %.1f%%, in flight %d/%d",
-			d.Reason, after, d.UsedPercent, d.EntitledPercent, d.InflightCU, d.DepthCU)
-		if d.Held != held {
-			b.t.Errorf("held is %v in %+v", d.Held, d)
-		}
+		o := b.overAfterDeath(vm)
+		d := &o.first
+		b.t.Logf("measured: row 11: %s named %v after the path's death, used %.1f%% of %.1f%%, in flight %d/%d, %d commands before",
+			d.Reason, o.after, d.UsedPercent, d.EntitledPercent, d.InflightCU, d.DepthCU, o.served)
 		if d.UsedPercent <= d.EntitledPercent {
 			b.t.Errorf("over with %.1f%% used of %.1f%%", d.UsedPercent, d.EntitledPercent)
 		}
-		if held && d.InflightCU >= d.DepthCU {
-			b.t.Errorf("the window was full: %+v", d)
-		}
-		if after.Abs() <= soon {
+		if o.after.Abs() <= soon && d.Held == held && (!held || d.InflightCU < d.DepthCU) {
 			return
 		}
-		if i == deaths || b.clock.Halted(from, b.clock.Now()) == 0 {
-			b.t.Errorf("over-entitlement was named %v after the path's death, want at most %v", after, soon)
+		steady := float64(o.served) > 0.7*usual && float64(o.served) < 1.3*usual && b.clock.Halted(from-aftermath, b.clock.Now()) == 0
+		if i == deaths || steady {
+			b.t.Errorf("over-entitlement was named %v after the path's death, want at most %v, and held %v: %+v", o.after, soon, held, d)
 			return
 		}
 		b.revive()
@@ -77,9 +95,9 @@ func TestServeRow11Strict(t *testing.T) {
 	loads := []*Load{b.load("a", Job{Rate: 300}), b.load("b", Job{Rate: 790})}
 	b.warm()
 	b.expect("tgtd, row 11 strict, two paths", 3*time.Second, b.each(loads, 300, 790)...)
-	b.overSoon("a", true)
+	b.overSoon("a", 300, true)
 	b.warm()
-	b.expect("tgtd, row 11 strict, one path", 3*time.Second, b.each(loads, 210, 790)...)
+	b.expect("tgtd, row 11 strict, one path", rest, b.each(loads, 210, 790)...)
 	b.revive()
 	b.warm()
 	b.expect("tgtd, row 11 strict, two again", 3*time.Second, b.each(loads, 300, 790)...)
@@ -87,25 +105,25 @@ func TestServeRow11Strict(t *testing.T) {
 }
 
 // Row 11, default mode: a is served while the window is open; with b saturated it is
-// not, and a waits as over-entitlement.
+// not, and a waits as over-entitlement. A twentieth of the table's rates.
 func TestServeRow11(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, bedOptions{rate: 1000, scheduler: scheduler(2000)}, of("a", 2000).prio(2), of("b", 8000).prio(10))
-	loads := []*Load{b.load("a", Job{Rate: 300}), b.load("b", Job{Rate: 790})}
+	b := newBed(t, bedOptions{rate: 500, scheduler: scheduler(1000)}, of("a", 2000).prio(2), of("b", 8000).prio(10))
+	loads := []*Load{b.load("a", Job{Rate: 150}), b.load("b", Job{Rate: 395})}
 	b.warm()
 	b.kill()
 	b.warm()
-	b.expect("tgtd, row 11, one path", 3*time.Second, b.each(loads, 210, 790)...)
+	b.expect("tgtd, row 11, one path", rest, b.each(loads, 105, 395)...)
 	b.revive()
 	b.warm()
-	b.expect("tgtd, row 11, two again", 3*time.Second, b.each(loads, 300, 790)...)
+	b.expect("tgtd, row 11, two again", 3*time.Second, b.each(loads, 150, 395)...)
 	finish(t, loads[1])
 	loads[1] = b.load("b", Job{Depth: 128})
 	b.warm()
-	b.expect("tgtd, row 11, b saturated", 3*time.Second, b.each(loads, 300, 1700)...)
-	b.overSoon("a", false)
+	b.expect("tgtd, row 11, b saturated", 3*time.Second, b.each(loads, 150, 850)...)
+	b.overSoon("a", 150, false)
 	b.warm()
-	b.expect("tgtd, row 11, b saturated on one path", 4*time.Second, b.each(loads, 20, 980)...)
+	b.expect("tgtd, row 11, b saturated on one path", 4*time.Second, b.each(loads, 10, 490)...)
 	finish(t, loads...)
 }
 
