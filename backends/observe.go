@@ -13,7 +13,7 @@ type LUN interface {
 	Observe(o Observer)
 }
 
-// Observer is the scheduler's ear. Both methods are called with the device's
+// Observer is the scheduler's ear. All methods are called with the device's
 // lock held: they record and return, and call nothing of the device. Work that
 // follows is left to b.Defer. For one request the events come in order, after
 // its Submit and before its completion is delivered.
@@ -24,6 +24,10 @@ type Observer interface {
 	// 0 <= now <= nominal. It comes with the change of a path's state, before a
 	// Redrive that follows from it, and again when the observer is set.
 	CapacityChanged(b *Batch, now, nominal float64)
+	// Refusing tells that the LUN ends at once whatever it is given, since no path
+	// will come in time, or that it does so no longer. What waits above is to be
+	// handed down while it does, or it would wait for ever.
+	Refusing(b *Batch, refuses bool)
 }
 
 // QueueEvent tells what became of a request that the device was given.

@@ -93,3 +93,6 @@ func (rt *Router) CapacityChanged(b *backends.Batch, now, nominal float64) {
 	rt.capNominal.Store(nominal)
 	rt.sched.capacity(b, now, nominal)
 }
+
+// Refusing hears whether the device ends at once what it is given.
+func (rt *Router) Refusing(b *backends.Batch, refuses bool) { rt.sched.refusing(b, refuses) }

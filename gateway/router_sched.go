@@ -30,6 +30,8 @@ type scheduler interface {
 	event(b *backends.Batch, p *Part, ev backends.QueueEvent)
 	// capacity tells the usable bandwidth, likewise.
 	capacity(b *backends.Batch, now, nominal float64)
+	// refusing tells whether the device ends at once what it is given, likewise.
+	refusing(b *backends.Batch, refuses bool)
 	// close gives back what was not issued.
 	close() []*Part
 }
@@ -184,6 +186,12 @@ func (s *sharing) capacity(b *backends.Batch, now, nominal float64) {
 	}
 }
 
+func (s *sharing) refusing(b *backends.Batch, refuses bool) {
+	if s.disk.Refusing(refuses) {
+		s.deferPull(b)
+	}
+}
+
 // kappa gives now out of nominal in millionths: 0 only when nothing is usable.
 func kappa(now, nominal float64) uint32 {
 	if !(now > 0 && nominal > 0) {
@@ -261,5 +269,7 @@ func (s *passThrough) event(_ *backends.Batch, p *Part, ev backends.QueueEvent) 
 }
 
 func (s *passThrough) capacity(*backends.Batch, float64, float64) {}
+
+func (s *passThrough) refusing(*backends.Batch, bool) {}
 
 func (s *passThrough) close() []*Part { return nil }

@@ -61,6 +61,7 @@ type Device struct {
 
 	downSince time.Time // no path; zero: there is one
 	expired   bool      // all paths were down for longer than the rule allows
+	refusing  bool      // as the observer was told
 	gone      bool      // the LUN does not exist on any path
 	nextWake  time.Time // of parked tasks, a lower bound
 	nextDue   time.Time // of deadlines, a lower bound; zero: none
@@ -92,6 +93,9 @@ func (d *Device) Observe(o backends.Observer) {
 	d.mu.Lock()
 	d.obs = o
 	d.tellCapacityLocked(&b, true)
+	if d.refusing {
+		o.Refusing(&b, true)
+	}
 	d.mu.Unlock()
 	b.Run()
 }
@@ -191,7 +195,7 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 	switch {
 	case d.closed && d.downLocked():
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.Aborted), now)
-	case d.gone || d.born && d.downLocked() && (d.rule.AllPathsDown.Fail || d.expired):
+	case d.refusesLocked():
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 	case d.usableLocked()&^avoid == 0 && d.usableLocked()&^d.avoidServerLocked(t) != 0:
 		// Each path has failed it once. Wait a little and begin again.

@@ -114,6 +114,23 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 		out.event(Event{Kind: Restored, Device: d.name, Duration: now.Sub(d.downSince), Count: held})
 		d.downSince, d.expired = time.Time{}, false
 	}
+	d.tellRefusingLocked(b)
+}
+
+// refusesLocked tells whether requests without a path end at once.
+func (d *Device) refusesLocked() bool {
+	return d.gone || d.downLocked() && (d.closed || d.born && (d.rule.AllPathsDown.Fail || d.expired))
+}
+
+// tellRefusingLocked tells the observer when that has changed: what waits there
+// ends here.
+func (d *Device) tellRefusingLocked(b *backends.Batch) {
+	if r := d.refusesLocked(); r != d.refusing {
+		d.refusing = r
+		if d.obs != nil {
+			d.obs.Refusing(b, r)
+		}
+	}
 }
 
 // failWaitingLocked ends what waits, since no path will come in time.
@@ -252,6 +269,7 @@ func (d *Device) checkGoneLocked(b *backends.Batch, out *outbox, now time.Time) 
 	if gone {
 		d.failWaitingLocked(b, out, now)
 	}
+	d.tellRefusingLocked(b)
 }
 
 // countLocked keeps the path's counters.

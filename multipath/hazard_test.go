@@ -508,6 +508,14 @@ type watcher struct {
 	seen []backends.QueueKind
 	why  []backends.ParkReason // of each Park
 	cap  [][2]float64
+
+	refusing []bool
+}
+
+func (w *watcher) Refusing(_ *backends.Batch, refuses bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refusing = append(w.refusing, refuses)
 }
 
 func (w *watcher) QueueEvent(_ *backends.Batch, ev backends.QueueEvent) {

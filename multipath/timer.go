@@ -170,6 +170,7 @@ func (d *Device) expireLocked(b *backends.Batch, out *outbox, now time.Time) {
 		}
 		d.expired = true
 		d.failWaitingLocked(b, out, now)
+		d.tellRefusingLocked(b)
 		return
 	}
 	for t := d.firstTask; t != nil; {

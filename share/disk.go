@@ -51,12 +51,13 @@ type Disk struct {
 	samples   atomic.Uint64 // of the latency, since the last turn: number and sum
 	_         [48]byte
 
-	inbox atomic.Pointer[Cmd]  // newest first
-	dirty atomic.Pointer[Flow] // served past the core since the last turn
-	again atomic.Bool          // the owner is to look again
-	news  atomic.Uint32        // what else has happened, as bits
-	kappa atomic.Uint32        // newsPaths
-	count atomic.Int32         // newsCommands
+	inbox  atomic.Pointer[Cmd]  // newest first
+	dirty  atomic.Pointer[Flow] // served past the core since the last turn
+	again  atomic.Bool          // the owner is to look again
+	news   atomic.Uint32        // what else has happened, as bits
+	kappa  atomic.Uint32        // newsPaths
+	count  atomic.Int32         // newsCommands
+	refuse atomic.Bool          // newsRefusing
 
 	mu       sync.Mutex // the owner's
 	core     *Core
@@ -70,6 +71,7 @@ type Disk struct {
 	issuing  int // of chunk, being issued; 0: nobody issues
 	issued   sync.Cond
 	closed   bool
+	refusing bool
 	events   []Event
 	out      [turnEvents]Dispatch
 	plans    uint64
@@ -109,7 +111,8 @@ const (
 	newsCommands
 	newsFull
 	newsStall
-	newsClosing = newsPaths | newsCommands | newsFull
+	newsRefusing
+	newsClosing = newsPaths | newsCommands | newsFull | newsRefusing
 )
 
 // cmdShell is what Disk keeps in a command. Guarded by who has the command: the
@@ -295,8 +298,8 @@ func (d *Disk) Complete(c *Cmd) (pull bool) {
 	var w state
 	switch s.outside {
 	case inWindow:
+		d.commands.Add(-1) // before the word: who sees no room has the pull follow
 		w = d.word.add(-int64(c.cost))
-		d.commands.Add(-1)
 	case parkedOutside:
 		s.flow.parked.Add(-1)
 		w = d.word.load()

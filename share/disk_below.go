@@ -62,6 +62,13 @@ func (d *Disk) Paths(kappa uint32) (pull bool) {
 	return d.tell(newsPaths)
 }
 
+// Refusing tells whether the device ends at once whatever it is given. While it
+// does, all that waits is handed down, past shares and window.
+func (d *Disk) Refusing(refuses bool) (pull bool) {
+	d.refuse.Store(refuses)
+	return d.tell(newsRefusing)
+}
+
 // Commands tells how many commands the target takes at once; 0: no bound.
 func (d *Disk) Commands(n int32) (pull bool) {
 	d.count.Store(n)

@@ -83,6 +83,9 @@ func (d *Disk) turn(room int, events ...Event) {
 	now := d.pacer.Now()
 	d.events = append(d.events[:0], events...)
 	full := d.addNews()
+	if d.refusing && d.inCore > 0 {
+		d.handDown(now)
+	}
 	passing := d.fold(now)
 	more := d.gather()
 	done := d.samples.Swap(0)
@@ -165,6 +168,9 @@ func (d *Disk) addNews() (full bool) {
 	if news&newsStall != 0 {
 		d.events = append(d.events, Event{Kind: Stall, Until: Instant(d.stalled.Load())})
 	}
+	if news&newsRefusing != 0 {
+		d.refusing = d.refuse.Load()
+	}
 	return news&newsFull != 0
 }
 
@@ -231,13 +237,28 @@ func (d *Disk) collect() {
 	d.waiting.join(oldest, newest)
 }
 
+// handDown takes all that waits out of the core and passes it on: the device ends
+// it at once.
+func (d *Disk) handDown(now Instant) {
+	for _, f := range d.flows {
+		if f == nil || !d.core.flow(f.id).backlogged() {
+			continue
+		}
+		d.core.Step(now, []Event{{Kind: ResetFlow, Flow: f.id}}, nil)
+		for _, c := range d.core.Returned() {
+			d.inCore--
+			d.passOn(c)
+		}
+	}
+}
+
 // gather makes events of commands that came, and tells whether there are more.
-// A closed scheduler passes them on.
+// A closed scheduler, and one whose device refuses, pass them on.
 func (d *Disk) gather() (more bool) {
 	d.collect()
 	for n := 0; n < turnEvents && !d.waiting.empty(); n++ {
 		c := d.waiting.pop()
-		if d.closed {
+		if d.closed || d.refusing {
 			d.passOn(c)
 			continue
 		}

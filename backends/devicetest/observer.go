@@ -17,6 +17,8 @@ type ear struct {
 	of     map[*backends.Request]backends.QueueKind // last event; 0: none
 	ended  map[*backends.Request]bool
 	counts [backends.Redrive + 1]int
+
+	refusing bool
 }
 
 // QueueEvent takes an event.
@@ -52,6 +54,16 @@ func (e *ear) CapacityChanged(_ *backends.Batch, now, nominal float64) {
 	if now < 0 || nominal < now {
 		e.s.errorf("capacity %v of %v", now, nominal)
 	}
+}
+
+// Refusing is told changes only.
+func (e *ear) Refusing(_ *backends.Batch, refuses bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.refusing == refuses {
+		e.s.errorf("refusing %v is told twice", refuses)
+	}
+	e.refusing = refuses
 }
 
 // completed notes the end of r.
