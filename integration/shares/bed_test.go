@@ -52,6 +52,7 @@ type bedOptions struct {
 // newBed starts targets, proxies and gateway, and waits until both paths are used.
 func newBed(t testing.TB, o bedOptions, members ...member) *bed {
 	t.Helper()
+	hurryOnce()
 	dir, err := os.MkdirTemp("/dev/shm", "shares-")
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +206,7 @@ func (b *bed) warm() { b.clock.Sleep(b.clock.Now() + warmUp) }
 // scheduler are the keys of a row's capacity over both paths and its window, with what
 // else it has.
 func scheduler(capacity int64, more ...string) []string {
-	return append([]string{"capacity: " + strconv.FormatInt(capacity, 10), "depth: 40", "explain-ring: 65536"}, more...)
+	return append([]string{"capacity: " + strconv.FormatInt(capacity, 10), "depth: 40", "explain-ring: 8192"}, more...)
 }
 
 // The objects of the control API, with the fields that tests look at.
@@ -277,5 +278,5 @@ func (b *bed) shares() map[string]shareRow {
 // decisions gives the newest decisions about a VM, oldest first.
 func (b *bed) decisions(vm string) []decision {
 	b.t.Helper()
-	return cli[[]decision](b, "explain", vm, "--last", "10000")
+	return cli[[]decision](b, "explain", vm, "--last", "2000")
 }

@@ -24,10 +24,10 @@ func TestServeSet(t *testing.T) {
 	b.g.MustCLI(t, "share", "set", "vm1/root", "--shares", "4000", "--limit-iops", "500")
 	set := time.Now()
 	b.clock.Sleep(b.clock.Now() + within)
-	b.expect("share set --shares 4000 --limit-iops 500", 3*time.Second, b.each(loads, 500, 500)...)
 	if late := b.first("vm1", "limit").Time.Sub(set); late > within {
 		t.Errorf("the first command that waited for the limit did so %v after the end of share set, want at most %v", late, within)
 	}
+	b.expect("share set --shares 4000 --limit-iops 500", 3*time.Second, b.each(loads, 500, 500)...)
 	b.inForce()
 	if !gate.Poll(5*time.Second, func() bool { // now and then its turn has come, and it waits for the window
 		row := b.shares()["vm1"]
