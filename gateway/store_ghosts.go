@@ -84,7 +84,7 @@ func (s *Store) DeleteGhosts(ghosts ...GhostRecord) error {
 // Ghosts lists all ghosts, those of one device and path together, oldest run first.
 func (s *Store) Ghosts() ([]GhostRecord, error) {
 	var all []GhostRecord
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return each(tx, bucketGhosts, func(_ string, g GhostRecord) error { all = append(all, g); return nil })
 	})
 	return all, err

@@ -19,7 +19,7 @@ func (s *Store) GatewayID() ([16]byte, error) {
 }
 
 func (s *Store) meta() (m metaRecord, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		m, _, err = get[metaRecord](tx, bucketMeta, metaKey)
 		return err
 	})
@@ -59,7 +59,7 @@ func (s *Store) ISID(k ISIDKey) (isid [6]byte, err error) {
 // be alive at their targets.
 func (s *Store) ISIDs() (map[ISIDKey][6]byte, error) {
 	all := make(map[ISIDKey][6]byte)
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return each(tx, bucketISIDs, func(key string, isid [6]byte) error {
 			p := splitKey(key)
 			if len(p) != 4 {
@@ -96,7 +96,7 @@ func (s *Store) TargetNumber(k TargetKey) (int, error) {
 // Targets lists the numbers that are known.
 func (s *Store) Targets() (map[TargetKey]int, error) {
 	all := make(map[TargetKey]int)
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return each(tx, bucketTargets, func(key string, n int) error {
 			p := splitKey(key)
 			if len(p) != 2 {
@@ -217,7 +217,7 @@ func (s *Store) LUNNumber(vm, disk string) (uint16, error) {
 
 // find reads one record.
 func find[T any](s *Store, bucket, key string) (v T, ok bool, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		v, ok, err = get[T](tx, bucket, key)
 		return err
 	})
@@ -245,7 +245,7 @@ func findOrMake[T any](s *Store, bucket, key string, make func(c *change) (T, er
 
 func list[T any](s *Store, bucket string) (map[string]T, error) {
 	all := make(map[string]T)
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return each(tx, bucket, func(key string, v T) error { all[key] = v; return nil })
 	})
 	return all, err

@@ -27,7 +27,7 @@ func (s *Store) ShareOverrides() (ShareOverrides, error) {
 		Disks: map[string]ShareOverride{}, VMs: map[string]VMOverride{},
 		Groups: map[string]GroupOverride{}, LUNs: map[string]LUNOverride{},
 	}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte(bucketShares)).ForEach(func(k, rec []byte) (err error) {
 			p := splitKey(string(k))
 			if len(p) != 2 {
