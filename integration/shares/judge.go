@@ -57,7 +57,10 @@ type Verdict struct {
 	From, To time.Duration
 	Halted   time.Duration // from a little before From
 	Wrong    []string      // one for each rate that is not as wanted
-	Figures  string
+	// Owed: an open loop got more than it asks for in that time, which is what it had
+	// not got before: the machine, or what was tested before, is felt.
+	Owed    bool
+	Figures string
 }
 
 // String is one line of figures.
@@ -74,6 +77,9 @@ func judge(c *Clock, from, to time.Duration, wants []Want) Verdict {
 		got, tol := w.got(from, to), w.allowed(to-from)
 		text := fmt.Sprintf("%s %.1f of %.1f (%+.1f%%)", w.Name, got, w.Rate, 100*(got/w.Rate-1))
 		figures = append(figures, text)
+		if asks := w.Load.job.Rate * w.Load.cost; asks > 0 && asks <= w.Rate && got > w.Rate+tol {
+			v.Owed = true
+		}
 		if math.Abs(got-w.Rate) > tol {
 			v.Wrong = append(v.Wrong, fmt.Sprintf("%s, want within %.1f", text, tol))
 		}
@@ -89,7 +95,8 @@ func Measure(c *Clock, length time.Duration, wants ...Want) Verdict {
 		from := c.Now()
 		c.Sleep(from + length)
 		v := judge(c, from, from+length, wants)
-		if len(v.Wrong) == 0 || c.Now()-begin >= measureLimit || v.Halted.Seconds() <= haltedMost*length.Seconds() {
+		disturbed := v.Owed || v.Halted.Seconds() > haltedMost*length.Seconds()
+		if len(v.Wrong) == 0 || c.Now()-begin >= measureLimit || !disturbed {
 			return v
 		}
 	}
