@@ -134,7 +134,8 @@ func TestVerdict(t *testing.T) {
 		{[]float64{0.9, 1.2, 1.3}, "within noise"},
 		{[]float64{2, 2}, "not told"},
 	} {
-		if got := verdict(c.ratios); got != c.want {
+		s := summarize(c.ratios)
+		if got := verdict(c.ratios, s.low, s.high); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.ratios, got, c.want)
 		}
 	}

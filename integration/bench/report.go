@@ -46,7 +46,7 @@ func (r *Report) preface(b *strings.Builder) {
 	fmt.Fprintf(b, "- qemu-nbd: `-t -f raw --cache=none --shared=16`; qemu-img bench: `-t none`; disks of %d MiB, written once before\n", diskBytes>>20)
 	fmt.Fprintf(b, "- rates and CPU times are medians over the rounds; a ratio is the median of the rounds' ratios, with its range\n")
 	fmt.Fprintf(b, "- \"faster\" and \"slower\" are said where every round agrees\n")
-	fmt.Fprintf(b, "- scheduler: %d pairs of samples in each round; a ratio of rates with a bar has the 95 %% interval of its median, and is \"within noise\" if the bar lies in that\n", schedulerRepeats)
+	fmt.Fprintf(b, "- scheduler: %d pairs of samples in each round, and ratios with the 95 %% interval of their median; with a bar, the least ratio that is asked for, and \"within noise\" if that lies in the interval\n", schedulerRepeats)
 }
 
 // shown gives the contenders that a client can measure.
@@ -84,10 +84,15 @@ func rateTable(b *strings.Builder, g *group, client string, rows []*row) {
 		}
 		for _, c := range rivals(g, shown) {
 			list := ratios(rates(w.column(c)), rates(w.column(reference)))
-			if g.bar > 0 {
+			switch {
+			case g.bar > 0:
 				fmt.Fprintf(b, " %v | %s |", middleOf(list), judge(list, g.bar))
-			} else {
-				fmt.Fprintf(b, " %v | %s |", summarize(list), verdict(list))
+			case g.repeats > 1:
+				m := middleOf(list)
+				fmt.Fprintf(b, " %v | %s |", m, verdict(list, m.low, m.high))
+			default:
+				s := summarize(list)
+				fmt.Fprintf(b, " %v | %s |", s, verdict(list, s.low, s.high))
 			}
 		}
 		b.WriteByte('\n')
@@ -112,7 +117,12 @@ func costTable(b *strings.Builder, g *group, client string, rows []*row) {
 			fmt.Fprintf(b, " %.1f |", summarize(each(w.column(c), Sample.ServerMicros)).median)
 		}
 		for _, c := range rivals(g, shown) {
-			fmt.Fprintf(b, " %v |", summarize(ratios(each(w.column(c), Sample.ServerMicros), each(w.column(reference), Sample.ServerMicros))))
+			list := ratios(each(w.column(c), Sample.ServerMicros), each(w.column(reference), Sample.ServerMicros))
+			if g.repeats > 1 {
+				fmt.Fprintf(b, " %v |", middleOf(list))
+			} else {
+				fmt.Fprintf(b, " %v |", summarize(list))
+			}
 		}
 		b.WriteByte('\n')
 	}

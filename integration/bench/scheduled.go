@@ -102,13 +102,21 @@ func (s *scheduled) List(nbd.Peer) []nbd.Export {
 	return list
 }
 
-// Open gives a disk.
-func (s *scheduled) Open(_ context.Context, name string, peer nbd.Peer, _ nbd.Mode) (nbd.Handle, error) {
+// disk gives the disk of a full name, or nil.
+func (s *scheduled) disk(name string) *gateway.Disk {
 	i := slices.IndexFunc(s.disks, func(d *gateway.Disk) bool { return d.FullName() == name })
 	if i < 0 {
+		return nil
+	}
+	return s.disks[i]
+}
+
+// Open gives a disk.
+func (s *scheduled) Open(_ context.Context, name string, peer nbd.Peer, _ nbd.Mode) (nbd.Handle, error) {
+	d := s.disk(name)
+	if d == nil {
 		return nbd.Handle{}, nbd.ErrUnknownExport
 	}
-	d := s.disks[i]
 	return nbd.Handle{
 		Export: nbd.Export{Name: name}, Device: d,
 		Origin: &backends.Origin{VM: d.VM(), Disk: name, Connection: peer.Connection, Priority: share.DefaultPriority},

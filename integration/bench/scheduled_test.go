@@ -62,7 +62,7 @@ func TestJudge(t *testing.T) {
 func TestMarkdownWithBar(t *testing.T) {
 	on, off := &contender{name: "on"}, &contender{name: "off"}
 	g := &group{
-		title: "Price", note: "On memory.", contenders: []*contender{on, off}, reference: 1, bar: 0.95,
+		title: "Price", note: "On memory.", contenders: []*contender{on, off}, reference: 1, repeats: 2, bar: 0.95,
 		waits:  func(context.Context) (Waits, error) { return Waits{}, nil },
 		waited: Waits{Requests: 2000, Queued: 501},
 	}
@@ -76,11 +76,15 @@ func TestMarkdownWithBar(t *testing.T) {
 	for _, want := range []string{
 		"\nOn memory.\nOf the requests to \"on\" 25.1 % had to wait in the scheduler.\n",
 		"| 8 VMs, 4k random write, depth 32 | 9.1 kIOPS | 10.0 kIOPS | 0.910 (0.900-0.940) | 0.95: not met |",
-		"| 8 VMs, 4k random write, depth 32 | 10.0 | 8.0 | 1.25 (1.25-1.25) |",
+		"| 8 VMs, 4k random write, depth 32 | 10.0 | 8.0 | 1.250 (1.250-1.250) |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
 		}
+	}
+	g.bar = 0
+	if want, text := "| 0.910 (0.900-0.940) | slower |", r.Markdown(); !strings.Contains(text, want) {
+		t.Errorf("without a bar the report lacks %q:\n%s", want, text)
 	}
 }
 
@@ -150,5 +154,14 @@ func useDisk(t *testing.T, socket, export string) {
 	}
 	if cl.Size() != 1<<20 {
 		t.Errorf("%s has %d bytes", export, cl.Size())
+	}
+}
+
+func TestPrice(t *testing.T) {
+	for device, vms := range map[string]int{deviceOn: 1, deviceTight: schedulerVMs} {
+		p, err := measurePrice(device, vms, 2)
+		if err != nil || !(p.on > 0 && p.off > 0 && p.on < 1e9 && p.off < 1e9) {
+			t.Errorf("%s: got %+v, %v", device, p, err)
+		}
 	}
 }

@@ -51,6 +51,13 @@ func startScheduled(ctx context.Context, o *Options, dir string) ([]*group, erro
 	waiting := compare(fmt.Sprintf("Scheduler, %d VMs that wait, on memory", schedulerVMs),
 		fmt.Sprintf("As above, with a window of %d CU.", tightDepth), deviceTight, schedulerVMs, waitingBar)
 	groups := []*group{alone, waiting}
+	for i, device := range []string{deviceOn, deviceTight} {
+		cost, err := measurePrice(device, len(groups[i].contenders[0].uris), priceSamples)
+		if err != nil {
+			return nil, errors.Join(err, p.stop())
+		}
+		groups[i].note += "\n" + cost.String()
+	}
 	waiting.contenders[1].stop = p.stop
 	for _, c := range append(waiting.contenders, alone.contenders[0]) {
 		if err := fill(ctx, c); err != nil {

@@ -35,16 +35,16 @@ func ratios(a, b []float64) []float64 {
 	return out
 }
 
-// verdict reads the ratios of two rates, one for each round: a difference counts
-// only when every round shows it, and from minRounds rounds on.
-func verdict(ratios []float64) string {
-	s := summarize(ratios)
+// verdict reads the ratios of two rates, one for each sample: a difference counts
+// only when it is beyond low and high, which are their range or middle, and from
+// minRounds rounds on.
+func verdict(ratios []float64, low, high float64) string {
 	switch {
 	case len(ratios) < minRounds:
 		return "not told"
-	case s.low > 1:
+	case low > 1:
 		return "faster"
-	case s.high < 1:
+	case high < 1:
 		return "slower"
 	default:
 		return "within noise"
