@@ -5,6 +5,7 @@ package gateway
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"pathgate/backends"
 	"pathgate/share"
@@ -39,6 +40,7 @@ type op struct {
 	gate       share.Cmd // how the disk's limiter knows it; it must not move
 	gated      bool      // the limiter has to be told of its end
 	atGate     bool      // waits for the limiter
+	missed     bool      // counted in the limiter's missed
 }
 
 // Part is a piece of a client request on one device. It is what the router
@@ -49,8 +51,9 @@ type Part struct {
 	cmd       share.Cmd // how the scheduler knows it; it must not move
 	router    *Router
 	op        *op
-	at        uint64 // where the part begins in the client request, in bytes
-	use       uint64 // counts the uses of this Part; guarded by Disk.mu
+	at        uint64        // where the part begins in the client request, in bytes
+	use       uint64        // counts the uses of this Part, from 1; guarded by Disk.mu
+	aborting  atomic.Uint64 // the use that is to be aborted; 0: none
 	done      bool
 	taken     bool                // given back by the scheduler, never issued
 	redriving bool                // told by the device: in flight on a path that went down
@@ -306,6 +309,7 @@ func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
 	q := o.takePart()
 	q.op, q.router, q.Flow, q.done = o, p.router, p.flow, false
 	q.use++
+	q.aborting.Store(0)
 	q.Op, q.FUA, q.NoUnmap, q.FastZero = r.Op, r.FUA, r.NoUnmap, r.FastZero
 	q.Origin, q.Completer = r.Origin, q
 	if q.Origin == nil {
@@ -420,6 +424,10 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	}
 	if o.gated {
 		d.limiter.ended(b, o)
+	}
+	if o.missed {
+		o.missed = false
+		d.limiter.missed.Add(-1)
 	}
 	d.giveLocked(o)
 	if d.ops.n == 0 {

@@ -29,6 +29,7 @@ type diskLimiter struct {
 	on     bool          // requests pass it; guarded by Disk.mu
 	told   atomic.Uint64 // Tag of the request whose wait was recorded last
 	tag    uint64        // of the newest request; guarded by Disk.mu
+	missed atomic.Int64  // operations that are to be aborted and have not ended
 	pulls  atomic.Pointer[backends.Batch]
 	mu     sync.Mutex // leaf
 	passed []*op      // may go
@@ -94,7 +95,10 @@ func (l *diskLimiter) gateLocked(o *op) *share.Cmd {
 // submit hands operations to the scheduler. No lock is held.
 func (l *diskLimiter) submit(b *backends.Batch, cmds []*share.Cmd) {
 	l.sched.Submit(b, l.flow, cmds)
-	if l.explain == nil {
+	if l.missed.Load() > 0 {
+		l.abortAgain(b, cmds)
+	}
+	if l.explain == nil || l.sched.Queued() == 0 {
 		return
 	}
 	w := l.sched.Why(l.flow)
@@ -104,6 +108,18 @@ func (l *diskLimiter) submit(b *backends.Batch, cmds []*share.Cmd) {
 	l.explain.Explain(Explanation{
 		Time: time.Now(), VM: l.disk.vm, Disk: l.disk.FullName(), Reason: WhyLimit, Detail: int64(w.Until - w.Time),
 	})
+}
+
+// abortAgain takes back what was aborted before the scheduler had it.
+func (l *diskLimiter) abortAgain(b *backends.Batch, cmds []*share.Cmd) {
+	d := l.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range cmds {
+		if o := c.Owner.(*op); o.atGate && o.aborted && l.withdraw(b, o) {
+			d.failLocked(b, o)
+		}
+	}
 }
 
 // issue takes what may go. It may be called with Disk.mu held.
@@ -147,6 +163,10 @@ func (g *beginner) RunBatch(b *backends.Batch) {
 
 // withdraw takes o back if it still waits; else it is begun, and ended there.
 func (l *diskLimiter) withdraw(b *backends.Batch, o *op) (taken bool) {
+	if !o.missed {
+		o.missed = true
+		l.missed.Add(1) // before the scheduler is asked: see submit
+	}
 	if l.sched.Abort(&o.gate) != share.AbortTaken {
 		return false
 	}

@@ -151,10 +151,16 @@ func (rt *Router) Close() {
 
 // submit takes parts of a disk's requests.
 func (rt *Router) submit(b *backends.Batch, parts []*Part) {
+	d := parts[0].op.disk // of one disk; a part is not ours any more once it is handed over
 	for _, p := range parts {
 		p.Flow.inflight.Add(1)
 	}
 	rt.sched.submit(b, parts)
+	for _, p := range parts {
+		if use := p.aborting.Load(); use != 0 {
+			b.Defer(&lateAbort{d: d, rt: rt, p: p, use: use})
+		}
+	}
 }
 
 // scratchPool holds the request lists that issue hands to devices.
@@ -190,7 +196,10 @@ func (rt *Router) completed(b *backends.Batch, p *Part, res backends.Result) {
 }
 
 // abort ends p: at once when the scheduler still has it. The disk's lock is held.
+// Who submits p at this moment looks at aborting when the scheduler, or the device,
+// has it, and asks again.
 func (rt *Router) abort(b *backends.Batch, p *Part) {
+	p.aborting.Store(p.use)
 	switch rt.sched.withdraw(b, p) {
 	case share.AbortTaken:
 		b.Complete(&p.Request, backends.Failed(backends.Aborted))
@@ -201,7 +210,8 @@ func (rt *Router) abort(b *backends.Batch, p *Part) {
 	}
 }
 
-// lateAbort aborts a part that was on its way to the device when it was asked to.
+// lateAbort aborts a part that was on its way to the scheduler or the device when
+// it was asked to.
 type lateAbort struct {
 	d   *Disk
 	rt  *Router
@@ -216,6 +226,6 @@ func (a *lateAbort) RunBatch(b *backends.Batch) {
 	a.d.mu.Lock()
 	defer a.d.mu.Unlock()
 	if a.p.use == a.use && !a.p.done {
-		a.rt.dev.Abort(b, &a.p.Request)
+		a.rt.abort(b, a.p)
 	}
 }

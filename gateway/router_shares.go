@@ -68,6 +68,7 @@ func (rt *Router) Configure(p LUNPlan) error {
 	defer rt.changes.Unlock()
 	rt.mu.Lock()
 	p.Enabled = rt.plan.Enabled
+	old := rt.plan
 	rt.plan = p
 	list := make([]*Flow, 0, len(rt.flows))
 	for _, f := range rt.flows {
@@ -84,7 +85,9 @@ func (rt *Router) Configure(p LUNPlan) error {
 	}
 	errs = append(errs, s.groups(p.Groups, p.Version))
 	for _, f := range list {
-		errs = append(errs, s.disk.ConfigureFlow(f.share, p.entitlement(f.VM), p.Version))
+		if e := p.entitlement(f.VM); e != old.entitlement(f.VM) {
+			errs = append(errs, s.disk.ConfigureFlow(f.share, e, p.Version))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -97,8 +97,9 @@ const (
 	// foldAhead is how long before the meter's next slot what has passed the core
 	// is counted: a timer may be that late.
 	foldAhead = Instant(2 * time.Millisecond)
-	// longestLatency is what a longer latency counts as.
-	longestLatency = int64(time.Minute)
+	// longestLatency is what a longer latency counts as: 4096 of these fit into
+	// Disk.samples.
+	longestLatency = int64(4 * time.Second)
 	// stallGuard is the least time that the process has to stand still for
 	// latencies to be void (SCHEDULER 2.10).
 	stallGuard = 2 * time.Millisecond

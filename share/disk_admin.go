@@ -157,6 +157,9 @@ func (d *Disk) inform(f *Flow) *Flow {
 	return f
 }
 
+// Queued is how many commands of all flows wait, or are being handed to the device.
+func (d *Disk) Queued() int { return int(d.word.load().queued()) }
+
 // Why tells why the head of f waits; Seq is 0 when nothing does.
 func (d *Disk) Why(f *Flow) Explain {
 	d.mu.Lock()
