@@ -112,5 +112,7 @@ func (c *Core) replace(f *flow) {
 			f.level.ready.put(&f.entity, uint64(f.vt))
 		}
 	}
-	c.enqueueDue(f)
+	if f.reserve[0].rate|f.reserve[1].rate != 0 || !c.due.has(&f.entity) {
+		c.enqueueDue(f) // else only its floor has moved: see firstDue
+	}
 }

@@ -134,7 +134,8 @@ func (c *Core) wake(full bool) Instant {
 		first(c.timer.first())
 	}
 	if c.due.len() > 0 && c.open() {
-		first(c.due.first())
+		_, due, _ := c.firstDue()
+		first(due)
 	}
 	if c.plan.awake {
 		first(c.plan.at)

@@ -187,15 +187,32 @@ func (c *Core) freeHeld() {
 	}
 }
 
+// firstDue gives the first of due and the rule of its time; nil when due is empty.
+// A floor moves away with every dispatch, and its place in the heap is only put
+// right when it gets to the top.
+func (c *Core) firstDue() (f *flow, at Instant, phase Phase) {
+	for c.due.len() > 0 {
+		f = c.due.top().flow
+		at, phase, _ = f.dueAt(c.plan.floor, c.ablation)
+		if at == c.due.first() {
+			return f, at, phase
+		}
+		c.due.put(&f.entity, uint64(at))
+	}
+	return nil, 0, 0
+}
+
 // pick gives the flow that goes next and by which rule; nil: none can.
 func (c *Core) pick() (*flow, Phase) {
 	for c.due.due(c.now) {
-		f := c.due.top().flow
+		f, at, phase := c.firstDue()
+		if at > c.now {
+			break
+		}
 		if b, until := c.groupBlocked(f); b != NoBucket {
 			c.toTimer(f, overGroupLimit, b, until)
 			continue
 		}
-		_, phase, _ := f.dueAt(c.plan.floor, c.ablation)
 		return f, phase
 	}
 	if f := c.run.flow; f != nil && f.waits == notWaiting && c.continues(f) {

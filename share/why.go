@@ -85,9 +85,10 @@ func (c *Core) mostImportant() FlowID {
 // each set tells.
 func (c *Core) next() *flow {
 	if c.due.due(c.now) {
-		f := c.due.top().flow
-		if b, _ := c.groupBlocked(f); b == NoBucket {
-			return f
+		if f, at, _ := c.firstDue(); at <= c.now {
+			if b, _ := c.groupBlocked(f); b == NoBucket {
+				return f
+			}
 		}
 	}
 	if f := c.run.flow; f != nil && f.waits == notWaiting && c.continues(f) {
@@ -115,8 +116,7 @@ func (c *Core) next() *flow {
 // fill sets the numbers of a decision about f, as they are at hand; explain works
 // the rest out when somebody reads it.
 func (r *rawExplain) fill(c *Core, f *flow) {
-	*r = rawExplain{}
-	r.Time, r.Flow, r.Ahead, r.Version = c.now, f.id, NoFlow, c.version
+	r.Explain = Explain{Time: c.now, Flow: f.id, Ahead: NoFlow, Version: c.version}
 	r.InFlight, r.Depth, r.ceff = c.inflight, c.depth.room, c.plan.ceff
 	r.lead, r.weight = ahead(f.vt, f.level.v), f.weight
 	f.m.roll(c.now)
