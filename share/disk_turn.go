@@ -88,7 +88,10 @@ func (d *Disk) turn(room int, events ...Event) {
 	}
 	passing := d.fold(now)
 	more := d.gather()
-	done := d.samples.Swap(0)
+	done := uint64(0)
+	if d.samples.Load() != 0 {
+		done = d.samples.Swap(0)
+	}
 	d.measured += int64(done >> sampleShift)
 	// The window is read after the commands that may go were counted as queued:
 	// since then none has passed.

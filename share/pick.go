@@ -281,6 +281,10 @@ func (c *Core) over(f *flow) bool {
 		return false
 	}
 	f.m.roll(c.now)
+	covered := f.m.covered(c.now)
+	if u := f.m.units(); !product(covered, int64(f.x)).less(product(int64(u), 1000*second)) {
+		return false // not even above x: without a division
+	}
 	return f.m.rate(c.now) > c.margin(f.x)
 }
 
