@@ -482,3 +482,31 @@ func TestWhatRequestsCost(t *testing.T) {
 		p.Reset()
 	}
 }
+
+// TestChargedOnEachLUN: a request that lies on two LUNs is charged on both, each
+// for its part (the patent, par. 0094).
+func TestChargedOnEachLUN(t *testing.T) {
+	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{
+		{Ref: "a", Length: 512 << 10}, {Ref: "b", Length: 512 << 10},
+	}})
+	var routers []*Router
+	for _, ref := range []string{"a", "b"} {
+		m, err := backends.NewMemory(512 << 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rt := newTestRouter(t, m)
+		routers = append(routers, rt)
+		if err := d.Attach(ref, rt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(t, d, backends.Read, 512<<10-8192, 8192+16384, nil)
+	for i, want := range []share.Unit{2, 4} {
+		var s share.Snapshot
+		routers[i].ShareStatus(&s)
+		if got := s.Flows[0].Units; got != want {
+			t.Errorf("LUN %d: %d CU charged, want %d", i, got, want)
+		}
+	}
+}

@@ -375,6 +375,7 @@ func (c *Core) addFast(ev *Event) {
 		slot = 1
 	}
 	f.m.used[slot] += ev.Units
+	f.total.Units += ev.Units
 	f.served, f.last = true, c.now
 	if c.due.has(&f.entity) {
 		c.enqueueDue(f)

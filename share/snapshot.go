@@ -87,7 +87,8 @@ type FlowStatus struct {
 	Parked                   int
 	HeadAge                  time.Duration
 	Why                      Explain // Seq 0: nothing waits
-	// Totals since AddFlow. Waited is how long the head waited, by Reason.
+	// Totals since AddFlow. Units has what passed the core, too; commands that did
+	// are in none of the others. Waited is how long the head waited, by Reason.
 	Commands     uint64
 	Units        Unit
 	Bytes        uint64
