@@ -153,7 +153,7 @@ func (s *sheet) flows(list []control.Share, all bool) {
 }
 
 func (s *sheet) flow(f *control.Share) {
-	s.line("configured", "%s", settingsText(f.Configured))
+	s.line("set", "%s", settingsText(f.Configured))
 	s.line("entitled", "%.1f%%, %.0f CU/s", f.EntitledPercent, f.EntitledCU)
 	over := ""
 	if f.Over {
