@@ -18,6 +18,11 @@ import (
 // tgtd starts a target with LUN 1 of 16 MiB and returns its address and URL path.
 func tgtd(t *testing.T) (addr, path string) {
 	t.Helper()
+	return tgtdTries(t, 5)
+}
+
+func tgtdTries(t *testing.T, tries int) (addr, path string) {
+	t.Helper()
 	for _, prog := range []string{"tgtd", "tgtadm", "qemu-io"} {
 		if _, err := exec.LookPath(prog); err != nil {
 			t.Skipf("%s is not installed", prog)
@@ -39,24 +44,29 @@ func tgtd(t *testing.T) (addr, path string) {
 		t.Fatal(err)
 	}
 	control := strconv.Itoa(20000 + n%30000) // tgtd makes a socket file of this name
-	cmd := exec.Command("tgtd", "-f", "-C", control, "--iscsi", "portal="+addr)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	admin := func(args string) error {
 		return exec.Command("tgtadm", append([]string{"-C", control, "--lld", "iscsi"}, strings.Fields(args)...)...).Run()
 	}
 	const name = "iqn.2026-11.test.proxy:t"
-	tick, give := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
+	cmd := exec.Command("tgtd", "-f", "-C", control, "--iscsi", "portal="+addr)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := func() { cmd.Process.Kill(); cmd.Wait() }
+	tick, give := time.NewTicker(20*time.Millisecond), time.After(4*time.Second)
 	defer tick.Stop()
 	for admin("--mode target --op new --tid 1 -T "+name) != nil {
 		select {
 		case <-tick.C:
 		case <-give:
+			stop()
+			if tries > 1 {
+				return tgtdTries(t, tries-1) // somebody else may have taken the port meanwhile
+			}
 			t.Fatal("tgtd takes no orders")
 		}
 	}
+	t.Cleanup(stop)
 	for _, args := range []string{"--mode logicalunit --op new --tid 1 --lun 1 -b " + disk, "--mode target --op bind --tid 1 -I ALL"} {
 		if err := admin(args); err != nil {
 			t.Fatalf("tgtadm %s: %v", args, err)
