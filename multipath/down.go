@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"fmt"
+	"time"
+
+	"pathgate/backends"
+)
+
+// downLocked tells that no path lives. One that is being proved or reset does.
+func (d *Device) downLocked() bool {
+	for _, p := range d.paths {
+		if p.live && p.health.Carries() {
+			return false
+		}
+	}
+	return true
+}
+
+// checkDownLocked notes the beginning and the end of all paths being down.
+func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) {
+	down := d.downLocked()
+	if !d.born {
+		d.born = !down
+		return
+	}
+	switch {
+	case down && d.downSince.IsZero():
+		d.downSince = now
+		rule := "requests wait"
+		switch apd := d.rule.AllPathsDown; {
+		case apd.Fail:
+			rule = "requests fail"
+		case apd.For > 0:
+			rule = fmt.Sprintf("requests wait for %v", apd.For)
+			d.dueLocked(out, now.Add(apd.For))
+		}
+		out.event(Event{Kind: NoPaths, Device: d.name, Reason: rule})
+		if d.rule.AllPathsDown.Fail || d.closed {
+			d.failWaitingLocked(b, out, now)
+		}
+	case !down && !d.downSince.IsZero():
+		held := 0
+		deadline := now.Add(d.timers.Request)
+		for t := d.firstTask; t != nil; t = t.next {
+			if t.live == 0 {
+				held++
+			}
+			t.deadline = deadline
+			t.tried = 0
+		}
+		d.dueLocked(out, deadline)
+		out.event(Event{Kind: Restored, Device: d.name, Duration: now.Sub(d.downSince), Count: held})
+		d.downSince, d.expired = time.Time{}, false
+	}
+	d.tellRefusingLocked(b)
+}
+
+// refusesLocked tells whether requests without a path end at once.
+func (d *Device) refusesLocked() bool {
+	return d.gone || d.downLocked() && (d.closed || d.born && (d.rule.AllPathsDown.Fail || d.expired))
+}
+
+// tellRefusingLocked tells the observer when that has changed: what waits there
+// ends here.
+func (d *Device) tellRefusingLocked(b *backends.Batch) {
+	if r := d.refusesLocked(); r != d.refusing {
+		d.refusing = r
+		if d.obs != nil {
+			d.obs.Refusing(b, r)
+		}
+	}
+}
+
+// failWaitingLocked ends what waits, since no path will come in time.
+func (d *Device) failWaitingLocked(b *backends.Batch, out *outbox, now time.Time) {
+	class := backends.NoPath
+	if d.closed {
+		class = backends.Aborted
+	}
+	for t := d.firstTask; t != nil; {
+		next := t.next
+		if t.live == 0 && t.parts == 0 {
+			d.finishLocked(b, out, t, d.giveUpLocked(t, class), now)
+		}
+		t = next
+	}
+}
+
+// checkGoneLocked notes a permanent loss: every path says that there is no such
+// logical unit. A path that is down says nothing.
+func (d *Device) checkGoneLocked(b *backends.Batch, out *outbox, now time.Time) {
+	gone := len(d.paths) > 0
+	for _, p := range d.paths {
+		gone = gone && p.health == Quarantined && p.noLUN
+	}
+	if gone == d.gone {
+		return
+	}
+	d.gone = gone
+	kind, reason := DeviceGone, "no path has this logical unit any more"
+	if !gone {
+		kind, reason = DeviceAdded, "the logical unit is there again"
+	}
+	out.event(Event{Kind: kind, Device: d.name, Reason: reason})
+	out.change |= d.informLocked()
+	if gone {
+		d.failWaitingLocked(b, out, now)
+	}
+	d.tellRefusingLocked(b)
+}
