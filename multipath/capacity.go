@@ -2,7 +2,11 @@
 
 package multipath
 
-import "pathgate/backends"
+import (
+	"cmp"
+
+	"pathgate/backends"
+)
 
 // MaxBandwidth is the highest limit that an adapter or a portal may be given, in
 // bytes per second: sums over 64 paths stay exact.
@@ -28,7 +32,7 @@ const (
 
 // tellCapacityLocked computes the capacity anew and tells the observer if it is
 // another one, or again in any case. It has to follow every change of what
-// usableLocked or bestLocked look at, in the same step.
+// usableLocked or standingsLocked look at, in the same step.
 func (d *Device) tellCapacityLocked(b *backends.Batch, again bool) {
 	c := d.capacityLocked()
 	if c == d.capacity && !again {
@@ -40,40 +44,62 @@ func (d *Device) tellCapacityLocked(b *backends.Batch, again bool) {
 	}
 }
 
-// capacityLocked is what the adapters and portals can carry together over the
+// capacityLocked is the capacity now.
+func (d *Device) capacityLocked() Capacity { return capacityOf(d.standingsLocked()) }
+
+// standing is what of a path counts for the capacity, so that it can be worked out
+// for what might be as well as for what is.
+type standing struct {
+	adapter, portal           string
+	adapterLimit, portalLimit uint64 // bytes per second, 0: not known
+	used                      bool   // in the group in use
+	proved                    bool   // in this run, and what it said of its access still holds
+	priority                  int    // of its access; 0: carries nothing
+}
+
+// standingsLocked gives the standing of each path, by slot.
+func (d *Device) standingsLocked() []standing {
+	list := make([]standing, 0, len(d.paths))
+	for _, p := range d.paths {
+		list = append(list, standing{
+			adapter: p.port.adapter.Name, adapterLimit: p.port.adapter.Bandwidth,
+			portal: p.port.portal, portalLimit: p.port.spec.Bandwidth,
+			used: d.inUse.Has(p.slot), proved: p.proved && !p.stale, priority: p.settled.Priority(),
+		})
+	}
+	return list
+}
+
+// capacityOf is what the adapters and portals can carry together over the
 // paths in use, and over those of the best group.
 //
 // A path carries the lower of its adapter's and its portal's limit. Paths that
 // share an adapter, or a portal, share its limit. Where no path of the device
 // has a limit all count 1; where only some have, the others count as the mean
 // of those.
-func (d *Device) capacityLocked() Capacity {
-	unknown, unit := d.meanLimitLocked(), UnitBytes
+func capacityOf(list []standing) Capacity {
+	unknown, unit := meanLimit(list), UnitBytes
 	if unknown == 0 {
 		unknown, unit = 1, UnitPaths
 	}
-	nominal := d.carryLocked(d.bestLocked(), unknown)
-	return Capacity{Now: min(d.carryLocked(d.inUse, unknown), nominal), Nominal: nominal, Unit: unit}
+	best := bestPriority(list)
+	nominal := carry(list, unknown, func(s *standing) bool { return s.proved && s.priority == best })
+	now := carry(list, unknown, func(s *standing) bool { return s.used })
+	return Capacity{Now: min(now, nominal), Nominal: nominal, Unit: unit}
 }
 
-// bestLocked gives the paths that would be in use if all were healthy: of those
-// that were proved in this run the ones of the best access, whatever their
+// bestPriority is that of the paths that would be in use if all were healthy: of
+// those that were proved in this run the ones of the best access, whatever their
 // health. Disabled and quarantined paths are among them, since their bandwidth
 // is gone in the same way; standby paths are not.
-func (d *Device) bestLocked() (set PathSet) {
+func bestPriority(list []standing) int {
 	best := 1
-	for _, p := range d.paths {
-		if !p.proved || p.stale {
-			continue
-		}
-		switch r := p.settled.Priority(); {
-		case r > best:
-			best, set = r, PathSet(0).With(p.slot)
-		case r == best:
-			set = set.With(p.slot)
+	for i := range list {
+		if s := &list[i]; s.proved {
+			best = max(best, s.priority)
 		}
 	}
-	return set
+	return best
 }
 
 // settleLocked notes p's access. In transition the one before counts.
@@ -97,24 +123,24 @@ func (d *Device) settleLocked(p *Path) {
 	}
 }
 
-// limit is what p carries alone, in bytes per second; 0: not known.
-func (p *Path) limit() uint64 {
-	a, t := p.port.adapter.Bandwidth, p.port.spec.Bandwidth
-	switch {
+// limit is what the path carries alone, in bytes per second; 0: not known.
+func (s *standing) limit() uint64 {
+	switch a, p := s.adapterLimit, s.portalLimit; {
 	case a == 0:
-		return t
-	case t == 0:
+		return p
+	case p == 0:
 		return a
+	default:
+		return min(a, p)
 	}
-	return min(a, t)
 }
 
-// meanLimitLocked is the mean over all paths with a limit, whatever their state,
+// meanLimit is the mean over all paths with a limit, whatever their state,
 // so that it stays when paths come and go; 0: there is none.
-func (d *Device) meanLimitLocked() uint64 {
+func meanLimit(list []standing) uint64 {
 	var sum, n uint64
-	for _, p := range d.paths {
-		if l := p.limit(); l > 0 {
+	for i := range list {
+		if l := list[i].limit(); l > 0 {
 			sum += l
 			n++
 		}
@@ -125,19 +151,15 @@ func (d *Device) meanLimitLocked() uint64 {
 	return max(sum/n, 1)
 }
 
-// carryLocked is what the paths of set carry together; unknown stands for a
-// limit that is not known.
-func (d *Device) carryLocked(set PathSet, unknown uint64) uint64 {
+// carry is what the paths of list that are in carry together; unknown stands for
+// a limit that is not known.
+func carry(list []standing, unknown uint64, in func(*standing) bool) uint64 {
 	var n network
-	for _, p := range d.paths {
-		if !set.Has(p.slot) {
-			continue
+	for i := range list {
+		s := &list[i]
+		if in(s) {
+			n.add(s.adapter, s.adapterLimit, s.portal, s.portalLimit, cmp.Or(s.limit(), unknown))
 		}
-		l := p.limit()
-		if l == 0 {
-			l = unknown
-		}
-		n.add(p.port.adapter.Name, p.port.adapter.Bandwidth, p.port.portal, p.port.spec.Bandwidth, l)
 	}
 	return n.flow()
 }
