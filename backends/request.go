@@ -62,7 +62,8 @@ type Origin struct {
 	VM         string // name of the VM, or "" for a client that is none
 	Disk       string // name of the virtual disk within the VM
 	Connection string // front-end and peer, for people
-	Priority   uint8  // 0-10, 10 is the most important
+	// Priority is the VM's, as it is now. Nil: it has none of its own.
+	Priority *Priority
 }
 
 // Extent is one run of bytes of the same kind in a BlockStatus answer.

@@ -17,8 +17,14 @@ import (
 // client of its control API.
 func runGateway(t *testing.T, text string) (c *control.Client, stop func()) {
 	t.Helper()
+	_, c, stop = startGateway(t, text)
+	return c, stop
+}
+
+func startGateway(t *testing.T, text string) (g *Gateway, c *control.Client, stop func()) {
+	t.Helper()
 	cfg := mustParse(t, text)
-	g := must[*Gateway](t)(New(cfg, Options{}))
+	g = must[*Gateway](t)(New(cfg, Options{}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
@@ -42,7 +48,7 @@ func runGateway(t *testing.T, text string) (c *control.Client, stop func()) {
 	}
 	c = must[*control.Client](t)(control.Dial(cfg.Control.String()))
 	t.Cleanup(c.Close)
-	return c, stop
+	return g, c, stop
 }
 
 // attachedDisk waits until what is set for a disk is in force.

@@ -34,10 +34,12 @@ func (g *Gateway) shareRouter(dev backends.Device, name string, names ...string)
 	return rt
 }
 
-// limitDisks has the disks keep the limits that no flow can.
-func (g *Gateway) limitDisks() {
+// planDisks has the disks keep the limits that no flow can, and their requests tell
+// the VM's priority.
+func (g *Gateway) planDisks() {
 	for _, d := range g.disks {
 		g.shares.Disk(d.FullName(), func(p DiskPlan) {
+			d.Priority().Set(p.Priority)
 			if err := d.Limit(p, g.pacer, g.explain); err != nil {
 				g.log.Error("a limit is not in force", "disk", d.FullName(), "error", err)
 			}

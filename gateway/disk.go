@@ -19,7 +19,7 @@ import (
 type Disk struct {
 	vm, name string
 	readOnly bool
-	origin   *backends.Origin
+	origin   *backends.Origin // of requests that come without one
 	watchers backends.Watchers
 
 	mu      sync.Mutex
@@ -65,7 +65,7 @@ type DiskSpec struct {
 func NewDisk(s DiskSpec) *Disk {
 	d := &Disk{
 		vm: s.VM, name: s.Name, readOnly: s.ReadOnly,
-		origin: &backends.Origin{VM: s.VM, Disk: s.Name, Priority: s.Priority},
+		origin: &backends.Origin{VM: s.VM, Disk: s.Name, Priority: backends.NewPriority(s.Priority)},
 	}
 	d.drained = sync.NewCond(&d.mu)
 	for _, p := range s.Pieces {
@@ -81,6 +81,9 @@ func (d *Disk) FullName() string { return d.vm + "/" + d.name }
 
 // VM is the name of the VM that owns the disk.
 func (d *Disk) VM() string { return d.vm }
+
+// Priority is that of the VM, as it is now, for the origin of the disk's requests.
+func (d *Disk) Priority() *backends.Priority { return d.origin.Priority }
 
 // Refs gives the devices that the disk is made of, as configured, in order.
 func (d *Disk) Refs() []string {

@@ -138,7 +138,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	if g.shares, err = NewShares(g.cfg, store); err != nil {
 		return err
 	}
-	g.limitDisks()
+	g.planDisks()
 	epoch, clean, err := store.Begin()
 	if err != nil {
 		return err

@@ -68,6 +68,8 @@ type FlowPlan struct {
 type DiskPlan struct {
 	Disk    string // full name
 	Version uint32 // as LUNPlan.Version
+	// Priority is the VM's.
+	Priority uint8
 	// Limiter is the disk's limit where no flow can keep it, because the disk has
 	// parts on several places or the flow has other disks too: the disk needs a
 	// scheduler of its own that sees each of its requests once. Nil: none needed.

@@ -199,7 +199,7 @@ func (s *shareState) limitOnFlow(d *shareDisk) bool {
 
 // planDisk makes the plan of one disk.
 func (s *shareState) planDisk(d *shareDisk) DiskPlan {
-	p := DiskPlan{Disk: d.name}
+	p := DiskPlan{Disk: d.name, Priority: d.priority}
 	if d.share.Limits == (share.Limits{}) || len(d.parts) == 0 || s.limitOnFlow(d) {
 		return p
 	}

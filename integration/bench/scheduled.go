@@ -119,7 +119,7 @@ func (s *scheduled) Open(_ context.Context, name string, peer nbd.Peer, _ nbd.Mo
 	}
 	return nbd.Handle{
 		Export: nbd.Export{Name: name}, Device: d,
-		Origin: &backends.Origin{VM: d.VM(), Disk: name, Connection: peer.Connection, Priority: share.DefaultPriority},
+		Origin: &backends.Origin{VM: d.VM(), Disk: name, Connection: peer.Connection, Priority: backends.NewPriority(share.DefaultPriority)},
 	}, nil
 }
 
