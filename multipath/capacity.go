@@ -53,6 +53,8 @@ type standing struct {
 	adapter, portal           string
 	adapterLimit, portalLimit uint64 // bytes per second, 0: not known
 	used                      bool   // in the group in use
+	usable                    bool   // may be given requests
+	rank                      int    // among the usable ones: the highest are used together
 	proved                    bool   // in this run, and what it said of its access still holds
 	priority                  int    // of its access; 0: carries nothing
 }
@@ -64,7 +66,8 @@ func (d *Device) standingsLocked() []standing {
 		list = append(list, standing{
 			adapter: p.port.adapter.Name, adapterLimit: p.port.adapter.Bandwidth,
 			portal: p.port.portal, portalLimit: p.port.spec.Bandwidth,
-			used: d.inUse.Has(p.slot), proved: p.proved && !p.stale, priority: p.settled.Priority(),
+			used: d.inUse.Has(p.slot), usable: p.usableLocked(), rank: p.rankLocked(),
+			proved: p.proved && !p.stale, priority: p.settled.Priority(),
 		})
 	}
 	return list

@@ -65,6 +65,7 @@ func (d *Device) movedLocked(b *backends.Batch, out *outbox, p *Path, t *task, n
 func (d *Device) pathLostLocked(b *backends.Batch, out *outbox, p *Path, e HealthEvent, loss backends.Loss, now time.Time) {
 	wasLive := p.live
 	p.live, p.proving, p.sweepAt = false, false, time.Time{}
+	p.asked = p.asked && loss.Class == backends.LossRelogin // the login that it waits for
 	if wasLive {
 		d.serverLostLocked(out, p)
 		if p.moving == 0 {

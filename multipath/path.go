@@ -34,8 +34,11 @@ type Path struct {
 	proving   bool      // identity has to be proved again; not used meanwhile
 	held      bool      // no new requests: the LUN is being reset
 	facts     facts
-	strange   bool     // it contradicts the other paths
-	sized     bool     // its target has announced another capacity
+	strange   bool // it contradicts the other paths
+	sized     bool // its target has announced another capacity
+	kept      bool // failed by an administrator: not proved before it is asked for
+	asked     bool // an administrator waits for a proof, which ends probation
+	history   history
 	noLUN     bool     // quarantined since there is no logical unit
 	markedGen uint64   // login in which the last token was left, or tried to be
 	token     uint64   // of that login, 0: none could be left
@@ -109,12 +112,18 @@ type PathInfo struct {
 	Errors     uint64        `json:"errors"`
 	Latency    time.Duration `json:"latency_ns"`
 	Ghosts     int           `json:"ghosts"`
+	// Kept: failed until it is reinstated. Asked: ReinstatePath has not ended yet.
+	Kept  bool `json:"kept,omitempty"`
+	Asked bool `json:"asked,omitempty"`
 }
 
 // reasonLocked is why p is not as it should be; "": it is. For a path on probation
 // it has the time until it counts as up, which doubles with each loss.
 func (p *Path) reasonLocked(now time.Time) string {
-	if !p.live && p.health.Carries() {
+	switch {
+	case p.kept:
+		return keptByHand
+	case !p.live && p.health.Carries():
 		return "no session"
 	}
 	if p.health != Marginal {
@@ -136,7 +145,7 @@ func (p *Path) infoLocked(now time.Time) PathInfo {
 		Health: p.health.String(), Access: p.access.String(), Reason: p.reasonLocked(now), Changed: p.changed,
 		Used: d.inUse.Has(p.slot), Generation: p.gen, Inflight: p.inflight, Pending: p.bytes,
 		Reads: p.reads, Writes: p.writes, ReadBytes: p.readB, WriteBytes: p.writeB,
-		Errors: p.errors, Latency: p.latency,
+		Errors: p.errors, Latency: p.latency, Kept: p.kept, Asked: p.asked,
 	}
 	for _, g := range d.ghosts {
 		if g.path == p.name {

@@ -16,6 +16,7 @@ func (d *Device) accessLocked(b *backends.Batch, out *outbox, p *Path, e AccessE
 	}
 	p.access = a
 	d.settleLocked(p)
+	p.rememberLocked("access "+a.String(), now)
 	out.event(Event{Kind: DeviceChanged, Device: d.name, Path: p.name, Reason: "access " + a.String()})
 	if a.Priority() == 0 {
 		out.kick(p.port)

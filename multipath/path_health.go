@@ -32,6 +32,7 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 		return false
 	}
 	p.health, p.reason, p.changed, p.streak = h, reason, now, 0
+	p.rememberLocked(reason, now)
 	ev := Event{Device: d.name, Path: p.name, Health: h, Reason: reason}
 	switch h {
 	case Up:
@@ -58,6 +59,7 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 		out.kick(p.port)
 	case Disabled:
 		ev.Kind = PathDisabled
+		p.kept, p.asked = false, false
 	case Unknown:
 		ev.Kind = PathEnabled
 		out.kick(p.port)

@@ -103,16 +103,17 @@ func (pt *port) known() map[uint16]*Path {
 
 // prove finds out what is at lun, and takes the path into use if it is right.
 // The error is for control flow: what is wrong is told by events.
-func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) error {
+func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	pt.mu.Lock()
 	p := pt.paths[lun]
 	sized := pt.sized[lun]
 	delete(pt.sized, lun)
 	delete(pt.attn, lun)
 	pt.mu.Unlock()
-	if p != nil && p.isDisabled() {
+	if p != nil && p.isLeftAlone() {
 		return nil
 	}
+	defer func() { p.answered(err) }()
 	q := pt.prober(lun)
 	f, err := pt.ask(ctx, q, lun)
 	if errors.Is(err, errLost) || ctx.Err() != nil {
@@ -247,6 +248,7 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts) {
 		if !d.healthLocked(&b, out, p, EventProved, "", now) {
 			d.pathsChangedLocked(&b, out, now)
 		}
+		d.reinstateLocked(&b, out, p, now)
 		d.checkGoneLocked(&b, out, now)
 	}
 	d.pumpLocked(&b, out, now)
@@ -310,10 +312,11 @@ func (pt *port) wrong(p *Path, lun uint16, err error) {
 	}
 }
 
-func (p *Path) isDisabled() bool {
+// isLeftAlone tells that an administrator wants the path neither used nor tried.
+func (p *Path) isLeftAlone() bool {
 	p.dev.mu.Lock()
 	defer p.dev.mu.Unlock()
-	return p.health == Disabled
+	return p.health == Disabled || p.kept
 }
 
 // needsRead: it has failed before, and answers to inquiries prove little.
@@ -384,6 +387,9 @@ func (pt *port) interval(p *Path) time.Duration {
 		}
 		return 0
 	case Down:
+		if p.kept {
+			return 0
+		}
 		return t.Probe
 	case Quarantined:
 		return t.SlowProbe
