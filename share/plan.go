@@ -179,7 +179,6 @@ func (c *Core) measure() {
 	p := &c.plan
 	p.active, p.activeReserved = 0, 0
 	p.activeBy = [MaxPriority + 1]int{}
-	costs := int64(0)
 	for _, f := range c.flows {
 		if f == nil {
 			continue
@@ -195,13 +194,21 @@ func (c *Core) measure() {
 				f.demand = unbounded
 			}
 		}
-		if f.backlogged() {
-			costs += f.cost()
-		}
 		f.wanted = c.inUnits(f, f.conf.Reservation, true)
 		f.limit = c.inUnits(f, f.conf.Limits.Total.Rate, false)
 	}
 	p.awake = p.active > 0
+	c.setFloor()
+}
+
+// setFloor works out the interval of the floor for the capacity there is.
+func (c *Core) setFloor() {
+	p, costs := &c.plan, int64(0)
+	for _, f := range c.flows {
+		if f != nil && f.backlogged() {
+			costs += f.cost()
+		}
+	}
 	p.floor = int64(c.set.FloorInterval)
 	if p.floor > 0 && p.ceff > 0 {
 		p.floor = max(p.floor, mulDiv(floorPart*costs, 1000*second, 256*int64(p.ceff)))
