@@ -281,46 +281,6 @@ func (m *Manager) SetPathEnabled(name string, enabled bool) error {
 	return fmt.Errorf("path %s: %w", name, ErrNotFound)
 }
 
-// Rescan asks every portal for targets and every session for LUNs again, and
-// waits until the sessions that are up have answered, or for ctx.
-func (m *Manager) Rescan(ctx context.Context) error {
-	m.mu.Lock()
-	ports, rescans := slices.Clone(m.ports), slices.Clone(m.rescans)
-	ok := m.running && !m.closing
-	m.mu.Unlock()
-	if !ok {
-		return ErrClosed
-	}
-	for _, c := range rescans {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-	var waits []chan struct{}
-	for _, pt := range ports {
-		c := make(chan struct{})
-		pt.mu.Lock()
-		pt.again = true
-		if pt.up {
-			pt.waiters = append(pt.waiters, c)
-			waits = append(waits, c)
-		}
-		pt.mu.Unlock()
-		pt.wake()
-	}
-	for _, c := range waits {
-		select {
-		case <-c:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-m.stopped:
-			return ErrClosed
-		}
-	}
-	return nil
-}
-
 func (m *Manager) portList() []*port {
 	m.mu.Lock()
 	defer m.mu.Unlock()
