@@ -65,6 +65,7 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	}
 	p.slot = len(d.paths)
 	p.live, p.gen, p.proving = pt.up && pt.login.Route.Own(), pt.login.Generation, true
+	p.tag = pt.tag
 	d.paths = append(d.paths, p)
 	d.serverOf(p)
 	if d.base.differs(&f) == "" {
@@ -110,13 +111,17 @@ func (m *Manager) newDevice(key, name string, f facts) (*Device, error) {
 	}
 	d := &Device{
 		m: m, identity: f.identity, key: key, name: name, rule: rule, timers: &m.cfg.Timers,
-		kick: make(chan struct{}, 1), fencing: make(chan struct{}, 1), sel: sel, base: f, pools: map[string]*backends.Pool{},
+		kick: make(chan struct{}, 1), fencing: make(chan struct{}, 1), reserving: make(chan struct{}, 1), sel: sel, base: f, pools: map[string]*backends.Pool{},
 	}
 	d.freed = d.freedLocked
 	now := time.Now()
 	for _, rec := range m.earlier[key] {
 		pt, lun := m.portOf(rec.Path)
-		d.adoptGhostLocked(rec, pt, lun, now)
+		key, err := m.registration(d, rec.Path, rec.Run, rec.Generation)
+		if err != nil {
+			return nil, err
+		}
+		d.adoptGhostLocked(rec, key, pt, lun, now)
 	}
 	delete(m.earlier, key)
 	d.informLocked()

@@ -24,6 +24,7 @@ type task struct {
 	tries  uint8           // on that path, for bounded SAME
 	others uint8           // changes of path after failures that allow one only
 	waits  uint8           // back-offs in all
+	again  bool            // it was sent again after a RESERVATION CONFLICT
 	live   int             // attempts in flight that would end it
 	sent   bool            // at least once
 	queued bool            // in Device.ready

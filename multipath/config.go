@@ -81,10 +81,32 @@ type Rule struct {
 	// Quiesce: after that time an unfenced ghost counts as gone. 0: never. Too
 	// short a time corrupts data.
 	Quiesce time.Duration
+	// Reservation keeps other gateways from writing.
+	Reservation Reservation
+	// Shared: hosts that are not ours use the LUN. It is noticed by itself where
+	// they have registrations or reservations.
+	Shared bool
+	// FenceReset is whether LOGICAL UNIT RESET may fence, which ends tasks of all
+	// who use the LUN. Zero: unless it is shared.
+	FenceReset FenceSwitch
+	// FenceAbort: PREEMPT AND ABORT fences by itself, without a reset, since the
+	// target answers it when the commands that it ends run no more. LIO does not
+	// wait for them. False: it is not sent as a fence.
+	FenceAbort bool
 	// MergeWeak: a weak identity merges over target names too. For targets that
 	// are known to share their medium.
 	MergeWeak bool
 }
+
+// FenceSwitch is when a means of fencing is used.
+type FenceSwitch uint8
+
+// When.
+const (
+	FenceAuto FenceSwitch = iota
+	FenceAlways
+	FenceNever
+)
 
 // AllPathsDown bounds the wait for a path, from when the last one was lost. The
 // zero value waits without end.

@@ -21,17 +21,18 @@ const (
 // Device is one LUN over all its paths. It implements backends.LUN. Devices are
 // made by the Manager and live as long as it does, also while no path is left.
 type Device struct {
-	m        *Manager
-	identity scsi.Identity
-	key      string // identity, with the target name where it is weak
-	name     string // canonical name
-	rule     Rule
-	timers   *Timers
-	watchers backends.Watchers
-	info     atomic.Pointer[backends.Info]
-	kick     chan struct{} // wakes the timer goroutine
-	fencing  chan struct{} // holds one, whose owner may send a LOGICAL UNIT RESET
-	freed    func(*change)
+	m         *Manager
+	identity  scsi.Identity
+	key       string // identity, with the target name where it is weak
+	name      string // canonical name
+	rule      Rule
+	timers    *Timers
+	watchers  backends.Watchers
+	info      atomic.Pointer[backends.Info]
+	kick      chan struct{} // wakes the timer goroutine
+	fencing   chan struct{} // holds one, whose owner may send a LOGICAL UNIT RESET
+	reserving chan struct{} // holds one, whose owner may take part in the reservation
+	freed     func(*change)
 
 	mu      sync.Mutex
 	paths   []*Path // by slot
@@ -43,6 +44,8 @@ type Device struct {
 	closed  bool
 	born    bool // a path has been up
 	noCache bool // no path's LUN has a write cache
+	barred  bool // somebody else has reserved the LUN: no changes
+	reserve reserveNote
 
 	// capacity is as last told to the observer, or would have been.
 	capacity Capacity
@@ -160,6 +163,10 @@ func (d *Device) acceptLocked(b *backends.Batch, out *outbox, info *backends.Inf
 func (d *Device) routeLocked(b *backends.Batch, out *outbox, t *task, now time.Time) {
 	if t.ending {
 		d.finishLocked(b, out, t, backends.Failed(backends.Aborted), now)
+		return
+	}
+	if d.barred && t.req.Op.Changes() && !t.phase2 {
+		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.ReservationConflict), now)
 		return
 	}
 	avoid := t.tried
@@ -284,7 +291,7 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	if d.drained != nil {
 		d.drainedLocked()
 	}
-	v := classify(a.req.Op, res)
+	v := d.conflictLocked(b, out, a, res, now)
 	if a.req.Op == backends.Flush {
 		v.ghost = false
 	}

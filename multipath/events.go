@@ -59,6 +59,13 @@ const (
 	LoginFailed
 	// DiscoveryFailed: likewise, for SendTargets at a portal.
 	DiscoveryFailed
+	// ReservationTaken: the LUN is reserved for this gateway. Path, Reason.
+	ReservationTaken
+	// ReservationLost: it was, and is not any more. An alarm. Path, Reason.
+	ReservationLost
+	// ReservationConflicts: others hold it, or are registered beside us; or the
+	// target does none. Reason.
+	ReservationConflicts
 	// StoreFailed: something could not be kept. An alarm. Reason.
 	StoreFailed
 )
@@ -67,7 +74,8 @@ var eventNames = [...]string{
 	"", "path-up", "path-down", "path-quarantined", "path-disabled",
 	"path-enabled", "path-slow", "failover", "failback", "all-paths-down", "restored",
 	"ghost-held", "fence-start", "fence-done", "fence-failed", "device-added",
-	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed", "store-failed",
+	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed",
+	"reservation-taken", "reservation-lost", "reservation-conflict", "store-failed",
 }
 
 // String gives the name as the event stream shows it.
@@ -88,7 +96,7 @@ type Event struct {
 	Loss   backends.LossClass
 	// Reason is for people; text from targets in it is quoted.
 	Reason   string
-	Method   string // "relogin+lun-reset", "abort-task", "timed"
+	Method   string // "relogin+lun-reset", "preempt+lun-reset", "preempt-and-abort", "timed"
 	Count    int
 	Held     int
 	Duration time.Duration

@@ -74,6 +74,7 @@ type fakeLUN struct {
 	held    bool                      // somebody has a reservation
 	sizing  func()                    // called before READ CAPACITY is answered
 	noPR    bool
+	pr      fakeReservation
 	syncs   int
 	writes  int
 	waiting []func()
@@ -478,6 +479,10 @@ func (s *fakeServer) begin(c *fakeCmd) {
 		s.attention(c, a)
 		return
 	}
+	if c.op.Changes() && l.conflicts(c.conn.port) {
+		s.reply(c, backends.Result{Class: backends.ReservationConflict, Sent: backends.SentAnswered, Status: 0x18}, nil)
+		return
+	}
 	if l.answer != nil && c.req != nil {
 		if res, ok := l.answer(c.req); ok {
 			s.reply(c, res, nil)
@@ -626,7 +631,7 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 		}
 	}
 	if op := cdb.Opcode(); l != nil && (op == scsi.OpPersistentReserveIn || op == scsi.OpPersistentReserveOut) {
-		data, res := l.reserve(&cdb, c.Out.Bytes())
+		data, res := l.reserve(n.port(), &cdb, c.Out.Bytes())
 		end(res, data[:min(len(data), c.MaxIn)])
 		return
 	}
@@ -668,38 +673,6 @@ func (s *fakeServer) inquire(l *fakeLUN, cdb *scsi.CDB) ([]byte, backends.Result
 	default:
 		return nil, sense(5, 0x20, 0)
 	}
-}
-
-// reserve is PERSISTENT RESERVE, as far as registrations go.
-func (l *fakeLUN) reserve(cdb *scsi.CDB, list []byte) ([]byte, backends.Result) {
-	raw := (*[16]byte)(cdb)
-	if l.noPR {
-		return nil, sense(5, 0x20, 0)
-	}
-	if cdb.Opcode() == scsi.OpPersistentReserveIn {
-		in, _ := scsi.DecodePersistentReserveIn(raw)
-		if in.Action == scsi.ReadKeys {
-			return scsi.RegisteredKeys{Keys: l.keys}.Append(nil), backends.Done()
-		}
-		return scsi.Reservation{Held: l.held, Key: 7, Type: scsi.WriteExclusive}.Append(nil), backends.Done()
-	}
-	out, _ := scsi.DecodePersistentReserveOut(raw)
-	p, err := scsi.DecodeReserveParameters(list)
-	if err != nil {
-		return nil, sense(5, 0x1a, 0)
-	}
-	remove := func(k uint64) { l.keys = slices.DeleteFunc(l.keys, func(have uint64) bool { return have == k }) }
-	switch out.Action {
-	case scsi.RegisterAndIgnore:
-		l.keys = append(l.keys, p.ActionKey)
-	case scsi.Register:
-		remove(p.Key)
-	case scsi.Preempt:
-		remove(p.ActionKey)
-	default:
-		return nil, sense(5, 0x24, 0)
-	}
-	return nil, backends.Done()
 }
 
 func (l *fakeLUN) vpd(q scsi.Inquiry) ([]byte, backends.Result) {

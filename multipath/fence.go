@@ -27,7 +27,7 @@ const maxFenceRounds = 3 // doublings of FenceRetry
 
 // reinstate logs the lost session in again, so that it can be fenced: over its
 // own way if that works, else over each other live one to the same portal group.
-func (pt *port) reinstate(s snapshot, ghosts map[*Device]map[uint16]int) time.Duration {
+func (pt *port) reinstate(ctx context.Context, s snapshot, ghosts map[*Device]map[uint16]int) time.Duration {
 	now := time.Now()
 	f := &pt.fence
 	if f.since.IsZero() {
@@ -59,6 +59,9 @@ func (pt *port) reinstate(s snapshot, ghosts map[*Device]map[uint16]int) time.Du
 		pt.nexus.Relogin(r)
 		return pt.m.cfg.Timers.FenceLogin + time.Second
 	}
+	if pt.preemptAll(ctx, s.gen+1, ghosts) {
+		return atOnce
+	}
 	wait := pt.m.cfg.Timers.FenceRetry << min(f.rounds, maxFenceRounds)
 	if f.tried > 0 {
 		pt.nexus.Relogin(backends.Route{}) // let it try its own way meanwhile
@@ -86,6 +89,9 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 	if pt.fence.since.IsZero() {
 		pt.fenceStart(time.Now(), ghosts)
 	}
+	if pt.preemptAll(ctx, s.gen, onlyAborted(ghosts)) {
+		return atOnce
+	}
 	if !s.own && (!s.tagKnown || pt.loginTag() != s.tag) {
 		// Another portal group: our ISID has reinstated nothing there.
 		pt.nexus.Relogin(backends.Route{})
@@ -93,6 +99,10 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 	}
 	failed := false
 	for d, luns := range ghosts {
+		if !d.mayReset() {
+			failed = true
+			continue
+		}
 		for lun, n := range luns {
 			if err := pt.fenceLUN(ctx, d, lun, s.gen, n); err != nil {
 				failed = true
@@ -148,37 +158,13 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 			return err
 		}
 	}
-	// One after the other: on tgtd the second function that waits for a command
-	// takes the place of the first, which is then never answered (rule 9).
-	select {
-	case d.fencing <- struct{}{}:
-		defer func() { <-d.fencing }()
-	case <-ctx.Done():
-		return ctx.Err()
+	r, err := d.resetOver(ctx, pt, q.sess)
+	if err != nil {
+		return err
 	}
-	same := func(p *Path) bool { return p.port.target == pt.target }
-	d.hold(ctx, same, d.drainLimit())
-	t := &backends.TaskManagement{Function: backends.LUNReset, Timeout: pt.m.cfg.Timers.Reset}
-	done := make(chan struct{})
-	t.Done = func(*backends.Batch, *backends.TaskManagement) { close(done) }
-	var b backends.Batch
-	q.sess.TMF(&b, t)
-	b.Run()
-	// Others wait for so long at most. What they send from then on may be ended by
-	// the reset too, and is sent again.
-	gap := time.NewTimer(pt.m.cfg.Timers.ResetGap - d.drainLimit())
-	defer gap.Stop()
-	select {
-	case <-done:
-	case <-gap.C:
-		d.unhold(same)
-		<-done
-	}
-	d.resetDone(pt, t.Response)
-	d.unhold(same)
-	switch t.Response {
+	switch r {
 	case backends.TMComplete:
-		d.fence(pt, lun, gen, n)
+		d.fence(pt, lun, gen, n, fenceMethod)
 		return nil
 	case backends.TMNoLUN:
 		if p := pt.known()[lun]; p != nil {
@@ -186,7 +172,41 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 		}
 	case backends.TMNoTask, backends.TMRefused, backends.TMDataOwed, backends.TMTimeout, backends.TMLost:
 	}
-	return fmt.Errorf("LOGICAL UNIT RESET: %v", t.Response)
+	return fmt.Errorf("LOGICAL UNIT RESET: %v", r)
+}
+
+// resetOver sends a LOGICAL UNIT RESET over sess, a session of via. Dispatch to the
+// target stops for it, for ResetGap at most.
+func (d *Device) resetOver(ctx context.Context, via *port, sess backends.Session) (backends.TMResponse, error) {
+	// One after the other: on tgtd the second function that waits for a command
+	// takes the place of the first, which is then never answered (rule 9).
+	select {
+	case d.fencing <- struct{}{}:
+		defer func() { <-d.fencing }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	same := func(p *Path) bool { return p.port.target == via.target }
+	d.hold(ctx, same, d.drainLimit())
+	t := &backends.TaskManagement{Function: backends.LUNReset, Timeout: d.timers.Reset}
+	done := make(chan struct{})
+	t.Done = func(*backends.Batch, *backends.TaskManagement) { close(done) }
+	var b backends.Batch
+	sess.TMF(&b, t)
+	b.Run()
+	// Others wait for so long at most. What they send from then on may be ended by
+	// the reset too, and is sent again.
+	gap := time.NewTimer(d.timers.ResetGap - d.drainLimit())
+	defer gap.Stop()
+	select {
+	case <-done:
+	case <-gap.C:
+		d.unhold(same)
+		<-done
+	}
+	d.resetDone(via, t.Response)
+	d.unhold(same)
+	return t.Response, nil
 }
 
 // drainLimit is the part of ResetGap that draining may take.
@@ -283,8 +303,8 @@ func (d *Device) resetDone(pt *port, r backends.TMResponse) {
 	b.Run()
 }
 
-// fence lets go the ghosts that a reset on pt in login gen has proved dead.
-func (d *Device) fence(pt *port, lun uint16, gen uint64, n int) {
+// fence lets go the ghosts on pt of logins before gen, which method has proved dead.
+func (d *Device) fence(pt *port, lun uint16, gen uint64, n int, method string) {
 	var b backends.Batch
 	out := newOutbox()
 	now := time.Now()
@@ -297,10 +317,13 @@ func (d *Device) fence(pt *port, lun uint16, gen uint64, n int) {
 	held := d.heldWritesLocked()
 	d.fencedLocked(&b, out, func(g *ghost) bool {
 		return g.port == pt && g.lun == lun && g.gen < gen && g.over == ""
-	}, fenceMethod, now)
+	}, method, now)
 	d.pumpLocked(&b, out, now)
+	if d.rule.Reservation.AllRegistrants {
+		out.kickAll(d) // keys that were kept for the proof may go
+	}
 	out.event(Event{
-		Kind: FenceDone, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
+		Kind: FenceDone, Device: d.name, Path: pt.pathName(lun), Method: method,
 		Count: n, Held: held, Duration: now.Sub(pt.fence.since),
 	})
 	d.mu.Unlock()

@@ -19,6 +19,7 @@ type ghost struct {
 	port *port  // nil: not configured, or not found yet
 	lun  uint16
 	gen  uint64 // login that carried it; 0 = of an earlier run
+	key  uint64 // that the path registered in that login
 	at   time.Time
 	rec  GhostRecord
 	kept bool   // the store has it
@@ -35,7 +36,7 @@ func (d *Device) ghostLocked(b *backends.Batch, out *outbox, a *attempt, now tim
 	if gen < p.fenced || d.m.cfg.fenceOff {
 		return
 	}
-	g := &ghost{d: d, c: a.c, path: p.name, port: p.port, lun: p.lun, gen: gen, at: now, rec: GhostRecord{
+	g := &ghost{d: d, c: a.c, path: p.name, port: p.port, lun: p.lun, gen: gen, key: p.keyIn(gen), at: now, rec: GhostRecord{
 		Device: d.key, Path: p.name, Offset: a.c.off, Length: a.c.end - a.c.off,
 		Run: d.m.cfg.Run, Generation: gen, ITT: a.req.Attempt.ITT, CmdSN: a.req.Attempt.CmdSN, Time: now,
 	}}
@@ -68,13 +69,13 @@ func (d *Device) regardLocked(b *backends.Batch, c *change) {
 }
 
 // adoptGhostLocked holds the range of a ghost of an earlier run.
-func (d *Device) adoptGhostLocked(rec GhostRecord, pt *port, lun uint16, now time.Time) {
+func (d *Device) adoptGhostLocked(rec GhostRecord, key uint64, pt *port, lun uint16, now time.Time) {
 	off, end := rec.Offset, rec.Offset+rec.Length
 	if rec.Whole || end <= off {
 		off, end = 0, max(d.base.size, 1)
 	}
 	d.ghosts = append(d.ghosts, &ghost{
-		d: d, c: d.order.addGhost(off, end), path: rec.Path, port: pt, lun: lun, at: now, rec: rec, kept: true,
+		d: d, c: d.order.addGhost(off, end), path: rec.Path, port: pt, lun: lun, key: key, at: now, rec: rec, kept: true,
 	})
 }
 

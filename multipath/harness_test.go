@@ -205,6 +205,14 @@ func newBed(t *testing.T) *bed {
 
 func (bd *bed) start(change func(*Config)) {
 	bd.t.Helper()
+	bd.launch(change)
+	time.Sleep(20 * time.Millisecond) // of the bubble: logins, scan
+	synctest.Wait()
+}
+
+// launch is start without the wait.
+func (bd *bed) launch(change func(*Config)) {
+	bd.t.Helper()
 	bd.events = &eventLog{}
 	bd.cfg = bd.config()
 	if change != nil {
@@ -216,8 +224,6 @@ func (bd *bed) start(change func(*Config)) {
 	}
 	bd.m, bd.ended = m, make(chan error, 1)
 	go func() { bd.ended <- m.Run(context.Background()) }()
-	time.Sleep(20 * time.Millisecond) // of the bubble: logins, scan
-	synctest.Wait()
 }
 
 // stop ends the Manager and checks that nothing is left.

@@ -34,8 +34,12 @@ type DeviceInfo struct {
 	Requests  int            `json:"requests"`
 	Held      map[string]int `json:"held,omitempty"` // by reason
 	Ghosts    []GhostInfo    `json:"ghosts,omitempty"`
-	// Fencing is "fenced" or, where the rule has a quiesce time, "timed".
+	// Fencing is the FenceLevel: the weakest of the paths in use.
 	Fencing string `json:"fencing"`
+	// Shared: others use the LUN too. Barred: changes are refused, why by Reservation.
+	Shared      bool   `json:"shared,omitempty"`
+	Barred      bool   `json:"barred,omitempty"`
+	Reservation string `json:"reservation,omitempty"`
 }
 
 // GhostInfo is a range that is held for a change that may still run.
@@ -55,13 +59,17 @@ func (d *Device) State() DeviceInfo {
 		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
 		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
 		Selector: d.rule.Selector, Paths: len(d.paths), Used: d.inUse.Len(), Capacity: d.capacity,
-		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks, Fencing: "fenced",
+		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks,
+		Fencing: d.weakestLocked().String(), Shared: d.sharedLocked(), Barred: d.barred,
+	}
+	if d.rule.Reservation.AllRegistrants {
+		i.Reservation = d.reservationLocked().String()
+		if d.barred {
+			i.Reservation += ": " + d.reserve.reason
+		}
 	}
 	if i.Selector == "" {
 		i.Selector = selectors[0].name
-	}
-	if d.rule.Quiesce > 0 {
-		i.Fencing = "timed"
 	}
 	for t := d.firstTask; t != nil; t = t.next {
 		if t.parked != 0 {

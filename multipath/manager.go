@@ -18,11 +18,12 @@ import (
 // methods are safe for concurrent use, and none but Run, Close and Rescan waits
 // for the network.
 type Manager struct {
-	cfg       Config
-	keeper    keeper
-	tokenSalt string                   // see token.go; only read once Run has begun
-	disabled  map[string]bool          // from the store; only read
-	earlier   map[string][]GhostRecord // by device: what an earlier run left; guarded by adopting
+	cfg        Config
+	keeper     keeper
+	gatewayKey uint32                   // see key.go; only read once Run has begun
+	nexuses    map[string]int           // numbers of nexuses in keys; guarded by adopting
+	disabled   map[string]bool          // from the store; only read
+	earlier    map[string][]GhostRecord // by device: what an earlier run left; guarded by adopting
 
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed at the end of Run
@@ -52,7 +53,7 @@ func New(cfg Config) (*Manager, error) {
 	cfg.Timers.fill()
 	m := &Manager{
 		cfg: cfg, stop: make(chan struct{}), stopped: make(chan struct{}),
-		byKey: map[string]*Device{}, earlier: map[string][]GhostRecord{},
+		byKey: map[string]*Device{}, earlier: map[string][]GhostRecord{}, nexuses: map[string]int{},
 	}
 	m.keeper = keeper{m: m, kick: make(chan struct{}, 1)}
 	return m, nil
@@ -111,10 +112,11 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // load reads what earlier runs left.
 func (m *Manager) load() error {
-	if _, err := m.salt(); err != nil {
+	salt, err := m.salt()
+	if err != nil {
 		return err
 	}
-	var err error
+	m.gatewayKey = gatewayPart(salt)
 	if m.disabled, err = m.cfg.Store.DisabledPaths(); err != nil {
 		return fmt.Errorf("disabled paths: %w", err)
 	}
@@ -301,15 +303,20 @@ func (m *Manager) ensurePort(a *Adapter, spec *Target, tp backends.TargetPortal)
 	if err != nil {
 		return nil, fmt.Errorf("number of %s at %s: %w", tp.Target, tp.Portal, err)
 	}
+	nexus, err := m.nexusNumber(a.Name, n)
+	if err != nil {
+		return nil, fmt.Errorf("number of %s at %s: %w", a.Name, tp.Target, err)
+	}
 	c := a.Connector
 	if o := spec.Connectors[a.Name]; o != nil {
 		c = o
 	}
 	pt := &port{
-		m: m, adapter: a, connector: c, spec: spec, target: tp.Target, portal: tp.Portal, number: n,
+		m: m, adapter: a, connector: c, spec: spec, target: tp.Target, portal: tp.Portal, number: n, nexusNumber: nexus,
 		kick: make(chan struct{}, 1), paths: map[uint16]*Path{}, attn: map[uint16]bool{}, sized: map[uint16]bool{},
 		told: map[uint16]string{}, next: map[uint16]probeDue{},
-		first: make(chan struct{}), tag: tp.GroupTag, tagKnown: tp.GroupTag != 0,
+		helpless: map[*Device]bool{},
+		first:    make(chan struct{}), tag: tp.GroupTag, tagKnown: tp.GroupTag != 0,
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

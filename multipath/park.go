@@ -68,6 +68,9 @@ func (d *Device) pathLostLocked(b *backends.Batch, out *outbox, p *Path, e Healt
 	p.asked = p.asked && loss.Class == backends.LossRelogin // the login that it waits for
 	if wasLive {
 		d.serverLostLocked(out, p)
+		if p.token != 0 && d.rule.Reservation.AllRegistrants {
+			out.kickAll(d) // its key is to go
+		}
 		if p.moving == 0 {
 			p.lostAt, p.movedN = now, 0
 		}

@@ -44,10 +44,15 @@ type Path struct {
 	token     uint64   // of that login, 0: none could be left
 	tokens    []uint64 // those that the LUN may still have of us
 	known     []uint64 // the keys that the LUN had then
-	server    *server  // whose cache it leads to
-	fenced    uint64   // attempts of earlier generations cannot run any more
-	opened    bool     // the store has a record of it in use
-	openGen   uint64   // generation in that record
+	remark    bool     // the token has to be looked after again
+	foreign   bool     // others have registrations or a reservation there
+	reserved  ReservationState
+	preempted bool    // its key was taken away to fence it, and it has not logged in since
+	tag       uint16  // target portal group of the last login over its own way
+	server    *server // whose cache it leads to
+	fenced    uint64  // attempts of earlier generations cannot run any more
+	opened    bool    // the store has a record of it in use
+	openGen   uint64  // generation in that record
 	openAt    time.Time
 	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
 	streak    uint8     // failures in a row
@@ -115,6 +120,8 @@ type PathInfo struct {
 	// Kept: failed until it is reinstated. Asked: ReinstatePath has not ended yet.
 	Kept  bool `json:"kept,omitempty"`
 	Asked bool `json:"asked,omitempty"`
+	// Fencing is the FenceLevel.
+	Fencing string `json:"fencing"`
 }
 
 // reasonLocked is why p is not as it should be; "": it is. For a path on probation
@@ -146,6 +153,7 @@ func (p *Path) infoLocked(now time.Time) PathInfo {
 		Used: d.inUse.Has(p.slot), Generation: p.gen, Inflight: p.inflight, Pending: p.bytes,
 		Reads: p.reads, Writes: p.writes, ReadBytes: p.readB, WriteBytes: p.writeB,
 		Errors: p.errors, Latency: p.latency, Kept: p.kept, Asked: p.asked,
+		Fencing: d.fenceLevelLocked(p).String(),
 	}
 	for _, g := range d.ghosts {
 		if g.path == p.name {

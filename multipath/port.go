@@ -15,16 +15,17 @@ import (
 // share, and the goroutine that does its control work one step after another:
 // fence, scan, prove. It implements backends.NexusHandler.
 type port struct {
-	m         *Manager
-	adapter   *Adapter
-	connector backends.Connector
-	spec      *Target
-	target    string
-	portal    string
-	number    int
-	kick      chan struct{}
-	nexus     backends.Nexus
-	first     chan struct{} // closed after the first scan, or failed login
+	m           *Manager
+	adapter     *Adapter
+	connector   backends.Connector
+	spec        *Target
+	target      string
+	portal      string
+	number      int
+	nexusNumber int // in registration keys
+	kick        chan struct{}
+	nexus       backends.Nexus
+	first       chan struct{} // closed after the first scan, or failed login
 
 	mu       sync.Mutex
 	up       bool
@@ -45,6 +46,7 @@ type port struct {
 	waiters  []chan struct{}     // closed after the next scan
 	told     map[uint16]string   // what is wrong with LUNs that are no paths
 	fence    fencing             // of the goroutine only
+	helpless map[*Device]bool    // those with ghosts that nothing here fences, as told; likewise
 	next     map[uint16]probeDue // when paths that fail are proved again; likewise
 }
 
@@ -82,6 +84,7 @@ func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 			d, out := p.dev, newOutbox()
 			d.mu.Lock()
 			p.live, p.gen, p.swallow = true, l.Generation, time.Time{}
+			p.tag, p.preempted = l.GroupTag, false
 			p.proving = true // whatever its health: nothing goes there before
 			d.pathsChangedLocked(b, out, now)
 			d.mu.Unlock()
@@ -208,9 +211,12 @@ func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backe
 	if p != nil {
 		d, out := p.dev, newOutbox()
 		d.mu.Lock()
+		p.remark = p.remark || why == attnReserve
 		if why == attnReset && now.Before(p.swallow) {
 			p.swallow = time.Time{} // of our own reset: checked too, but nothing waits for it
 			swallowed = true
+		} else if why == attnReserve && !d.rule.Reservation.AllRegistrants {
+			swallowed = true // the token is looked after, and nothing waits for that
 		} else if p.health.Carries() && !p.proving {
 			p.proving = true
 			d.pathsChangedLocked(b, out, now)
@@ -283,7 +289,7 @@ func (pt *port) step(ctx context.Context) time.Duration {
 	if !s.up {
 		gen++ // those of the session that was lost
 	}
-	ghosts := pt.m.ghostsOn(pt, gen)
+	ghosts := pt.fenceable(pt.m.ghostsOn(pt, gen))
 	switch {
 	case !s.up && len(ghosts) == 0:
 		pt.release()
@@ -296,7 +302,7 @@ func (pt *port) step(ctx context.Context) time.Duration {
 		}
 		return 0
 	case !s.up:
-		return pt.reinstate(s, ghosts)
+		return pt.reinstate(ctx, s, ghosts)
 	case s.leave > 0:
 		return pt.logout(ctx, s.leave)
 	case len(ghosts) > 0:
@@ -310,6 +316,7 @@ func (pt *port) step(ctx context.Context) time.Duration {
 	if s.scanned != s.gen || s.again {
 		return pt.scan(ctx, s.gen)
 	}
+	pt.tidy(ctx)
 	return pt.proveDue(ctx, s.gen)
 }
 

@@ -21,6 +21,7 @@ const (
 	attnCapacity           // capacity (H11)
 	attnAccess             // port groups
 	attnLUNs               // another list of LUNs
+	attnReserve            // registrations or a reservation were taken away
 )
 
 func attentionOf(s backends.Sense) attention {
@@ -32,6 +33,8 @@ func attentionOf(s backends.Sense) attention {
 		return attnCapacity
 	case scsi.ConditionAccessChanged:
 		return attnAccess
+	case scsi.ConditionReservation:
+		return attnReserve
 	case scsi.ConditionIdentity:
 		if t.Is(scsi.CodeReportedLUNsChanged) {
 			return attnLUNs
@@ -382,7 +385,7 @@ func (pt *port) interval(p *Path) time.Duration {
 			return -1
 		case p.access == Transitioning:
 			return transition
-		case p.access.Priority() == 0:
+		case p.access.Priority() == 0, p.reserved == ReservationForeign:
 			return t.Probe
 		}
 		return 0

@@ -5,8 +5,6 @@ package multipath
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,13 +20,14 @@ import (
 // group tag as well: tgtd says 1 everywhere. A login over the one reinstates no
 // session of the other, and a reset there waits for nothing of the other, though
 // both look like success. So each path leaves a token at its LUN: a registration
-// key (SPC-4, PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY) made of
-// gateway, path, run and login. Registrations are state of the logical unit and
+// key (SPC-4, PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY) of gateway,
+// run, path and login (key.go). Registrations are state of the logical unit and
 // not of the medium, so whoever knows the token is the one that it was left with.
 //
 // A registration without a reservation changes nothing for anybody. Where there is
-// a reservation a path leaves no token, since it would become a registrant; where
-// there is no token, a session can be fenced over its own portal only.
+// a reservation of others a path leaves no token, since it would become a
+// registrant; where there is no token, a session can be fenced over its own portal
+// only.
 
 // errForeign: a way to a target of the same name, but not to the one with the
 // ghosts.
@@ -39,9 +38,6 @@ const tokenSalt = "registration key salt"
 
 // salt gives what tells the tokens of this gateway from those of others.
 func (m *Manager) salt() (string, error) {
-	if m.tokenSalt != "" {
-		return m.tokenSalt, nil
-	}
 	have, ok, err := m.cfg.Store.Binding(tokenSalt)
 	if err == nil && !ok {
 		var b [16]byte
@@ -52,81 +48,145 @@ func (m *Manager) salt() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("salt of registration keys: %w", err)
 	}
-	m.tokenSalt = have
 	return have, nil
 }
 
-// token is the key that a path leaves in a login; never 0.
-func (m *Manager) token(path string, run, gen uint64) uint64 {
-	h := sha256.Sum256(fmt.Appendf(nil, "%s %s %d %d", m.tokenSalt, path, run, gen))
-	return binary.BigEndian.Uint64(h[:]) | 1
+// registrations is what a LUN knows of persistent reservations.
+type registrations struct {
+	res  scsi.Reservation
+	keys []uint64
 }
 
-// mark leaves p's token for the login gen. Only the loss of the session is an
-// error: a target without persistent reservations is as good for everything else.
+// mark leaves p's token for the login gen, and takes part in the reservation where
+// the rule asks for one. Only the loss of the session is an error: a target without
+// persistent reservations is as good for everything else.
 func (pt *port) mark(ctx context.Context, q prober, p *Path, gen uint64) error {
 	d := p.dev
 	d.mu.Lock()
-	have, old := p.markedGen, slices.Clone(p.tokens)
+	again := p.markedGen == gen
+	done := again && !p.remark && p.reserved != ReservationForeign
+	p.remark = false
 	d.mu.Unlock()
-	if have == gen {
+	if done {
 		return nil
 	}
-	key := pt.m.token(p.name, pt.m.cfg.Run, gen)
-	before, keys, err := q.register(ctx, key)
-	if errors.Is(err, errLost) || ctx.Err() != nil {
+	before, err := q.registrations(ctx)
+	if lost(ctx, err) {
 		return errLost
 	}
-	out := newOutbox()
-	d.mu.Lock()
-	p.markedGen, p.token, p.known = gen, 0, keys
-	if slices.Contains(keys, key) {
-		p.token = key
+	var m marking
+	if err == nil {
+		m, err = pt.register(ctx, q, p, gen, again, before)
+		if lost(ctx, err) {
+			return errLost
+		}
 	}
-	d.placeLocked(out, p, before)
-	if p.token != 0 {
-		p.tokens = []uint64{key}
+	if err != nil && m.state == 0 {
+		m.state, m.reason = unsupportedState(d), err.Error()
 	}
-	marked := p.token != 0
-	d.mu.Unlock()
-	var b backends.Batch
-	d.send(&b, out)
-	b.Run()
-	if !marked {
+	pt.marked(p, gen, before.keys, m)
+	if m.key == 0 {
 		return nil
 	}
-	// Some targets keep the registration of each login for ever. Those of ours
-	// that no ghost needs any more go: a path is marked only when it is fenced.
-	for _, k := range old {
-		if k != key && slices.Contains(keys, k) {
-			if err := q.reserveOut(ctx, scsi.Preempt, key, k); errors.Is(err, errLost) {
-				return errLost
-			}
+	for _, k := range d.orphans(m.keys) {
+		if err := q.reserveOut(ctx, scsi.Preempt, m.key, k); errors.Is(err, errLost) {
+			return errLost
 		}
 	}
 	return nil
 }
 
-// register leaves key, and gives all keys that the LUN knew before and knows then.
-func (q prober) register(ctx context.Context, key uint64) (before, after []uint64, err error) {
+// lost tells that an answer did not come, or is not wanted any more.
+func lost(ctx context.Context, err error) bool { return errors.Is(err, errLost) || ctx.Err() != nil }
+
+// marking is the outcome of mark.
+type marking struct {
+	key    uint64   // left there; 0: none
+	keys   []uint64 // that the LUN knew then
+	res    scsi.Reservation
+	state  ReservationState // 0: the rule asks for none
+	reason string
+}
+
+// register leaves p's key where that is right.
+func (pt *port) register(ctx context.Context, q prober, p *Path, gen uint64, again bool, before registrations) (marking, error) {
+	d := p.dev
+	m := marking{keys: before.keys, res: before.res}
+	if d.rule.Reservation.AllRegistrants {
+		return pt.takePart(ctx, q, p, gen, again)
+	}
+	if before.res.Held {
+		return m, nil // we would become a registrant
+	}
+	key := p.keyIn(gen)
+	if err := q.reserveOut(ctx, scsi.RegisterAndIgnore, 0, key); err != nil {
+		return m, err
+	}
+	after, err := q.registrations(ctx)
+	m.keys = after.keys
+	if slices.Contains(after.keys, key) {
+		m.key = key
+	}
+	return m, err
+}
+
+// marked notes what mark has done.
+func (pt *port) marked(p *Path, gen uint64, before []uint64, m marking) {
+	d := p.dev
+	out := newOutbox()
+	var b backends.Batch
+	d.mu.Lock()
+	p.markedGen, p.token, p.known = gen, m.key, m.keys
+	p.foreign = slices.ContainsFunc(m.keys, func(k uint64) bool { return !d.ours(k) }) ||
+		m.res.Held && !slices.ContainsFunc(m.keys, d.ours)
+	d.placeLocked(out, p, before)
+	if p.token != 0 {
+		p.tokens = []uint64{m.key}
+	}
+	d.reservedLocked(out, p, m)
+	d.mu.Unlock()
+	d.send(&b, out)
+	b.Run()
+}
+
+// orphans gives the keys of ours among those that nothing needs any more: not the
+// last ones of the paths, and not those of logins with ghosts. Some targets keep
+// the registration of each login for ever.
+func (d *Device) orphans(keys []uint64) (list []uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	needed := map[uint64]bool{}
+	for _, g := range d.ghosts {
+		needed[g.key] = true
+	}
+	for _, p := range d.paths {
+		needed[p.token] = true
+		if p.markedGen > 0 {
+			needed[p.keyIn(p.markedGen)] = true
+		}
+	}
+	for _, k := range keys {
+		if d.ours(k) && !needed[k] {
+			needed[k] = true // once
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// registrations reads who is registered and what is reserved.
+func (q prober) registrations(ctx context.Context) (r registrations, err error) {
 	var cdb [16]byte
 	scsi.PersistentReserveIn{Action: scsi.ReadReservation, AllocationLength: 32}.Encode(&cdb)
 	b, err := q.exec(ctx, cdb, 32)
 	if err != nil {
-		return nil, nil, err
+		return r, err
 	}
-	r, err := scsi.DecodeReservation(b)
-	if err != nil {
-		return nil, nil, err
+	if r.res, err = scsi.DecodeReservation(b); err != nil {
+		return r, err
 	}
-	if before, err = q.keys(ctx); err != nil || r.Held {
-		return before, nil, err
-	}
-	if err := q.reserveOut(ctx, scsi.RegisterAndIgnore, 0, key); err != nil {
-		return before, nil, err
-	}
-	after, err = q.keys(ctx)
-	return before, after, err
+	r.keys, err = q.keys(ctx)
+	return r, err
 }
 
 // keys reads the registration keys that the LUN knows.
@@ -142,10 +202,14 @@ func (q prober) keys(ctx context.Context) ([]uint64, error) {
 	return r.Keys, err
 }
 
+// reserveType is the type of our reservations. It counts for Reserve, and for a
+// Preempt of a holder; LIO wants a type that exists with every Preempt.
+const reserveType = scsi.WriteExclusiveAllRegistrants
+
 func (q prober) reserveOut(ctx context.Context, a scsi.ReserveOutAction, key, actionKey uint64) error {
 	list := scsi.ReserveParameters{Key: key, ActionKey: actionKey}.Append(nil)
 	var cdb [16]byte
-	scsi.PersistentReserveOut{Action: a, ParameterListLength: uint32(len(list))}.Encode(&cdb)
+	scsi.PersistentReserveOut{Action: a, Type: reserveType, ParameterListLength: uint32(len(list))}.Encode(&cdb)
 	q.out = list
 	_, err := q.exec(ctx, cdb, 0)
 	return err
@@ -184,12 +248,12 @@ func (d *Device) ghostTokens(pt *port, lun uint16, gen uint64) (need []uint64) {
 	defer d.mu.Unlock()
 	for _, g := range d.ghosts {
 		if g.port == pt && g.lun == lun && g.gen < gen {
-			need = append(need, d.m.token(g.path, g.rec.Run, g.rec.Generation))
+			need = append(need, g.key)
 		}
 	}
 	for _, p := range d.paths {
 		if p.port == pt && p.lun == lun && p.markedGen > 0 {
-			need = append(need, d.m.token(p.name, d.m.cfg.Run, p.markedGen))
+			need = append(need, p.keyIn(p.markedGen))
 		}
 	}
 	return need
@@ -222,13 +286,18 @@ func (m *Manager) mayFence(pt, o *port) bool {
 	return true
 }
 
-// unmark takes the tokens of pt away, before it logs out for good.
+// unmark takes the tokens of pt away, before it logs out for good. The last one
+// that goes ends our reservation, so it stays while a lost session may still have
+// writes that only the reservation stops.
 func (pt *port) unmark(ctx context.Context) {
 	const limit = time.Second
 	for lun, p := range pt.known() {
 		d := p.dev
 		d.mu.Lock()
 		key, live := p.token, p.live
+		if slices.ContainsFunc(d.paths, func(o *Path) bool { return o.preempted }) {
+			live = false
+		}
 		p.token = 0
 		d.mu.Unlock()
 		if key == 0 || !live {

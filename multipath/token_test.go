@@ -116,7 +116,10 @@ func TestNoTokenNoOtherRoute(t *testing.T) {
 				bd := newBed(t)
 				l := bd.net.server(iqn, portals(2)...).addLUN(1, newMedium(), naa(1))
 				change(l)
-				bd.start(func(c *Config) { c.Adapters = c.Adapters[:1] })
+				bd.start(func(c *Config) {
+					c.Adapters = c.Adapters[:1]
+					c.Rule = func(...string) Rule { return Rule{FenceReset: FenceAlways} }
+				})
 				if l.held && len(l.keys) != 0 {
 					t.Errorf("registered beside a reservation: %x", l.keys)
 				}

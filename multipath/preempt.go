@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package multipath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"pathgate/backends"
+	"pathgate/internal/scsi"
+)
+
+// What fences over another path, where the lost session cannot be logged in again
+// (HAZARDS section 4 rule 6(c)). design.md tells what each half of it proves.
+const (
+	preemptResetMethod = "preempt+lun-reset"
+	preemptAbortMethod = "preempt-and-abort"
+)
+
+// mayReset tells whether LOGICAL UNIT RESET may fence (rule 12).
+func (d *Device) mayReset() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mayResetLocked()
+}
+
+func (d *Device) mayResetLocked() bool {
+	switch d.rule.FenceReset {
+	case FenceAlways:
+		return true
+	case FenceNever:
+		return false
+	case FenceAuto:
+	}
+	return !d.sharedLocked()
+}
+
+// sharedLocked tells whether hosts use the LUN that are not this gateway.
+func (d *Device) sharedLocked() bool {
+	return d.rule.Shared || slices.ContainsFunc(d.paths, func(p *Path) bool { return p.foreign })
+}
+
+// mayPreempt tells whether taking the key of a lost path away may fence.
+func (d *Device) mayPreempt() bool {
+	return d.rule.Reservation.AllRegistrants && (d.rule.FenceAbort || d.mayReset())
+}
+
+// fenceable gives those of ghosts that something may fence. What nothing may is
+// told once; its ranges stay held, and the path is used for all else meanwhile.
+func (pt *port) fenceable(ghosts map[*Device]map[uint16]int) map[*Device]map[uint16]int {
+	for d := range pt.helpless {
+		if ghosts[d] == nil {
+			delete(pt.helpless, d)
+		}
+	}
+	for d, luns := range ghosts {
+		if d.mayReset() || d.mayPreempt() {
+			continue
+		}
+		delete(ghosts, d)
+		if pt.helpless[d] {
+			continue
+		}
+		pt.helpless[d] = true
+		for lun, n := range luns {
+			pt.m.event(Event{
+				Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Count: n, Held: d.heldWrites(),
+				Reason: "LOGICAL UNIT RESET is off here, since others use the LUN or the rule says so: writes that overlap wait",
+			})
+		}
+	}
+	return ghosts
+}
+
+// onlyAborted gives the ghosts of LUNs that must not be reset.
+func onlyAborted(ghosts map[*Device]map[uint16]int) map[*Device]map[uint16]int {
+	some := map[*Device]map[uint16]int{}
+	for d, luns := range ghosts {
+		if !d.mayReset() {
+			some[d] = luns
+		}
+	}
+	return some
+}
+
+// errNoHelper: no path can take the lost one's key away.
+var errNoHelper = errors.New("no living path shares registrations with the lost one")
+
+// preemptAll fences what it can over other paths, and tells whether that was
+// anything.
+func (pt *port) preemptAll(ctx context.Context, gen uint64, ghosts map[*Device]map[uint16]int) (any bool) {
+	for d, luns := range ghosts {
+		if !d.mayPreempt() {
+			continue
+		}
+		for lun, n := range luns {
+			method, err := pt.preempt(ctx, d, lun, gen)
+			switch {
+			case err == nil:
+				d.fence(pt, lun, gen, n, method)
+				any = true
+			case !errors.Is(err, errNoHelper):
+				pt.m.event(Event{
+					Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: method,
+					Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
+				})
+			}
+		}
+	}
+	return any
+}
+
+// preempt takes the keys of the ghosts of d on lun of pt away, over another path,
+// and has what runs at the target end.
+func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) (method string, err error) {
+	need := d.ghostTokens(pt, lun, gen)
+	h := d.helper(pt, need)
+	if h == nil {
+		return preemptResetMethod, errNoHelper
+	}
+	q := prober{sess: h.sess, timeout: d.timers.Reset}
+	own, err := d.guarded(ctx, q, h, need, true)
+	if err != nil {
+		return preemptResetMethod, err
+	}
+	d.setPreempted(pt, lun)
+	action, method := scsi.Preempt, preemptResetMethod
+	if d.rule.FenceAbort {
+		action, method = scsi.PreemptAndAbort, preemptAbortMethod
+	}
+	slices.Sort(need)
+	for _, k := range slices.Compact(need) {
+		err := q.reserveOut(ctx, action, own, k)
+		if refused(err) && action == scsi.PreemptAndAbort && d.mayReset() {
+			action, method = scsi.Preempt, preemptResetMethod
+			err = q.reserveOut(ctx, action, own, k)
+		}
+		if err != nil {
+			return method, err
+		}
+	}
+	if _, err := d.guarded(ctx, q, h, need, false); err != nil {
+		return method, err
+	}
+	if action == scsi.PreemptAndAbort {
+		return method, nil
+	}
+	r, err := d.resetOver(ctx, h.port, h.sess)
+	if err == nil && r != backends.TMComplete {
+		err = fmt.Errorf("LOGICAL UNIT RESET: %v", r)
+	}
+	return method, err
+}
+
+// helper finds a living path over which keys can be taken away, and which was seen
+// to know one of them.
+func (d *Device) helper(pt *port, keys []uint64) *Path {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.paths {
+		if h.port == pt || !h.live || !h.health.Carries() || h.token == 0 || h.reserved != ReservationOurs {
+			continue
+		}
+		for _, p := range d.paths {
+			if p.port == pt && p.togetherLocked(h) {
+				return h
+			}
+		}
+		if slices.ContainsFunc(keys, func(k uint64) bool { return slices.Contains(h.known, k) }) {
+			return h
+		}
+	}
+	return nil
+}
+
+// guarded looks whether the LUN behind h is reserved as we do it, with h's key, and
+// knows all of keys (there) or none of them. It gives h's key.
+func (d *Device) guarded(ctx context.Context, q prober, h *Path, keys []uint64, there bool) (own uint64, err error) {
+	d.mu.Lock()
+	own = h.token
+	d.mu.Unlock()
+	r, err := q.registrations(ctx)
+	if err != nil {
+		return own, err
+	}
+	if !r.res.Held || r.res.Type != reserveType || !slices.Contains(r.keys, own) {
+		return own, errors.New("the LUN is not reserved by this gateway: a command without a key would be carried out")
+	}
+	for _, k := range keys {
+		if slices.Contains(r.keys, k) == there {
+			continue
+		}
+		if there {
+			return own, errForeign
+		}
+		return own, fmt.Errorf("the target still knows the key %v", RegistrationKey(k))
+	}
+	return own, nil
+}
+
+// setPreempted notes that only the reservation keeps what the lost session has sent
+// from running.
+func (d *Device) setPreempted(pt *port, lun uint16) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.paths {
+		if p.port == pt && p.lun == lun {
+			p.preempted = !p.live
+			p.token = 0
+		}
+	}
+}
+
+// refused tells that a target does not know a service action.
+func refused(err error) bool {
+	var re backends.ResultError
+	return errors.As(err, &re) && re.Result.Sense.Valid && scsi.SenseKey(re.Result.Sense.Key) == scsi.IllegalRequest
+}
+
+// tidy takes the keys of lost paths away that nothing needs any more. The first
+// living path of each device that shares registrations with a lost one does it.
+func (pt *port) tidy(ctx context.Context) {
+	for lun, p := range pt.known() {
+		d := p.dev
+		key, dead := d.deadKeys(p)
+		for o, k := range dead {
+			q := prober{sess: pt.nexus.Session(lun), timeout: pt.m.cfg.Timers.Scan}
+			if err := q.reserveOut(ctx, scsi.Preempt, key, k); err != nil && !conflict(err) {
+				continue // with the next proof of the path it is an orphan
+			}
+			d.mu.Lock()
+			if o.token == k {
+				o.token = 0
+			}
+			d.mu.Unlock()
+		}
+	}
+}
+
+// deadKeys gives the keys that are p's task to take away, by path, and p's own.
+func (d *Device) deadKeys(p *Path) (own uint64, dead map[*Path]uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.rule.Reservation.AllRegistrants {
+		return 0, nil
+	}
+	for _, o := range d.paths {
+		if o.live || o.token == 0 || o.first != nil || d.hasGhostLocked(o.name) || d.tidierLocked(o) != p {
+			continue
+		}
+		if dead == nil {
+			dead = map[*Path]uint64{}
+		}
+		dead[o] = o.token
+	}
+	return p.token, dead
+}
+
+func (d *Device) tidierLocked(o *Path) *Path {
+	for _, p := range d.paths {
+		if p != o && p.live && p.health.Carries() && p.reserved == ReservationOurs && p.markedGen == p.gen && p.togetherLocked(o) {
+			return p
+		}
+	}
+	return nil
+}
