@@ -50,7 +50,7 @@ func showPath(p multipath.PathInfo) control.Path {
 		Disabled: p.Health == control.HealthDisabled, Used: p.Used, Generation: p.Generation,
 		Inflight: p.Inflight, PendingBytes: p.Pending, Reads: p.Reads, Writes: p.Writes,
 		BytesRead: p.ReadBytes, BytesWritten: p.WriteBytes, Errors: p.Errors,
-		LatencyUs: p.Latency.Microseconds(), Ghosts: p.Ghosts,
+		LatencyUs: p.Latency.Microseconds(), Ghosts: p.Ghosts, Fencing: p.Fencing,
 	}
 }
 
@@ -74,7 +74,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 		Vendor: i.Vendor, Product: i.Product, Serial: i.Serial, PathsUsed: i.Used, PathsTotal: i.Paths,
 		CapacityNow: i.Capacity.Now, CapacityNominal: i.Capacity.Nominal, CapacityUnit: i.Capacity.Unit,
 		Selector: i.Selector, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
-		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, State: control.DeviceAvailable,
+		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, State: control.DeviceAvailable,
 	}
 	if i.Alias != "" {
 		out.Aliases = []string{i.Alias}

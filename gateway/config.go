@@ -117,6 +117,9 @@ type LUNRule struct {
 	// overlaps a ghost may pass when no fence is possible. 0: no such time, the
 	// write waits until fenced. Too short a time corrupts data. Default Timeouts.Quiesce.
 	QuiesceTime time.Duration
+	// Fence and Reservation are about others who use the LUN.
+	Fence       FenceConfig
+	Reservation ReservationConfig
 	// Scheduler is how requests of the VMs are put in order.
 	Scheduler SchedulerConfig
 	// QueueCommands and QueueBytes bound what one VM may have outstanding here, where

@@ -33,6 +33,8 @@ func (c *Config) defaultLUNRule() LUNRule {
 		AllPathsDown: AllPathsDown{Mode: AllPathsDownAuto},
 		Cache:        CacheVolatile,
 		QuiesceTime:  c.Timeouts.Quiesce,
+		Fence:        FenceConfig{Reset: FenceResetAuto},
+		Reservation:  ReservationConfig{Mode: ReservationNone},
 		Scheduler:    defaultScheduler(),
 
 		QueueCommands: defaultQueueCommands,

@@ -167,13 +167,17 @@ func (d *decoder) chap(v value, key string) *CHAPConfig {
 
 func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 	o := d.object(v, key, "id", "selector", "all-paths-down", "cache", "quiesce-time", "scheduler",
-		"queue-commands", "queue-bytes")
+		"shared", "fence-reset", "fence-abort", "reservation", "queue-commands", "queue-bytes")
 	o.require("id")
 	o.text("id", &r.ID, checkLUNPattern)
 	enum(o, "selector", &r.Selector, SelectRoundRobin, SelectServiceTime)
 	parsed(o, "all-paths-down", &r.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	enum(o, "cache", &r.Cache, CacheVolatile, CacheProtected)
 	o.duration("quiesce-time", &r.QuiesceTime, 0, 24*time.Hour)
+	d.fence(o, &r.Fence)
+	if v, key, ok := o.get("reservation"); ok {
+		d.reservation(v, key, &r.Reservation)
+	}
 	if v, key, ok := o.get("scheduler"); ok {
 		d.scheduler(v, key, &r.Scheduler)
 	}

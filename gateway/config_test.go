@@ -65,6 +65,7 @@ func TestExampleParses(t *testing.T) {
 		}},
 		LUNs: []LUNRule{{
 			ID: "*", Selector: SelectServiceTime, AllPathsDown: AllPathsDown{Mode: AllPathsDownQueue}, Cache: CacheVolatile,
+			Fence: FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
 			Scheduler: defaultScheduler(), QueueCommands: 1024, QueueBytes: 64 << 20,
 		}},
 		VMs: []VMConfig{{Name: "vm1", Priority: 5, Disks: []DiskConfig{

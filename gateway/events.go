@@ -108,9 +108,12 @@ const (
 
 	KindDeviceAdded
 	KindDeviceRemoved
-	KindDeviceChanged // size, block size or abilities
-	KindFlushLost     // acknowledged writes may be lost; the next flush fails
-	KindStoreFailed   // something could not be kept for the next start
+	KindDeviceChanged       // size, block size or abilities
+	KindFlushLost           // acknowledged writes may be lost; the next flush fails
+	KindReservationTaken    // a LUN is reserved for this gateway
+	KindReservationLost     // it is not any more
+	KindReservationConflict // it is another's, or others may write too
+	KindStoreFailed         // something could not be kept for the next start
 
 	KindSessionUp   // logged in to a target
 	KindSessionDown // logged out of it, or lost
@@ -137,39 +140,42 @@ const (
 )
 
 var kindNames = [...]string{
-	KindPathUp:             "path-up",
-	KindPathDown:           "path-down",
-	KindPathDisabled:       "path-disabled",
-	KindPathEnabled:        "path-enabled",
-	KindPathQuarantined:    "path-quarantined",
-	KindPathSlow:           "path-slow",
-	KindFailover:           "failover",
-	KindFailback:           "failback",
-	KindAllPathsDown:       "all-paths-down",
-	KindPathsRestored:      "paths-restored",
-	KindGhostHeld:          "ghost-held",
-	KindFenceStart:         "fence-start",
-	KindFenceDone:          "fence-done",
-	KindFenceFailed:        "fence-failed",
-	KindDeviceAdded:        "device-added",
-	KindDeviceRemoved:      "device-removed",
-	KindDeviceChanged:      "device-changed",
-	KindFlushLost:          "flush-lost",
-	KindStoreFailed:        "store-failed",
-	KindSessionUp:          "session-up",
-	KindSessionDown:        "session-down",
-	KindClientConnected:    "client-connected",
-	KindClientDisconnected: "client-disconnected",
-	KindDiskAvailable:      "disk-available",
-	KindDiskUnavailable:    "disk-unavailable",
-	KindQueuePark:          "queue-park",
-	KindQueueUnpark:        "queue-unpark",
-	KindConfigLoaded:       "config-loaded",
-	KindConfigRejected:     "config-rejected",
-	KindConfigApplied:      "config-applied",
-	KindGatewayStarted:     "gateway-started",
-	KindGatewayStopping:    "gateway-stopping",
-	KindEventsLost:         "events-lost",
+	KindPathUp:              "path-up",
+	KindPathDown:            "path-down",
+	KindPathDisabled:        "path-disabled",
+	KindPathEnabled:         "path-enabled",
+	KindPathQuarantined:     "path-quarantined",
+	KindPathSlow:            "path-slow",
+	KindFailover:            "failover",
+	KindFailback:            "failback",
+	KindAllPathsDown:        "all-paths-down",
+	KindPathsRestored:       "paths-restored",
+	KindGhostHeld:           "ghost-held",
+	KindFenceStart:          "fence-start",
+	KindFenceDone:           "fence-done",
+	KindFenceFailed:         "fence-failed",
+	KindDeviceAdded:         "device-added",
+	KindDeviceRemoved:       "device-removed",
+	KindDeviceChanged:       "device-changed",
+	KindFlushLost:           "flush-lost",
+	KindReservationTaken:    "reservation-taken",
+	KindReservationLost:     "reservation-lost",
+	KindReservationConflict: "reservation-conflict",
+	KindStoreFailed:         "store-failed",
+	KindSessionUp:           "session-up",
+	KindSessionDown:         "session-down",
+	KindClientConnected:     "client-connected",
+	KindClientDisconnected:  "client-disconnected",
+	KindDiskAvailable:       "disk-available",
+	KindDiskUnavailable:     "disk-unavailable",
+	KindQueuePark:           "queue-park",
+	KindQueueUnpark:         "queue-unpark",
+	KindConfigLoaded:        "config-loaded",
+	KindConfigRejected:      "config-rejected",
+	KindConfigApplied:       "config-applied",
+	KindGatewayStarted:      "gateway-started",
+	KindGatewayStopping:     "gateway-stopping",
+	KindEventsLost:          "events-lost",
 }
 
 // String gives the name as it is in JSON and on the command line.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"pathgate/backends"
-	"pathgate/backends/iscsi"
 	"pathgate/gateway/control"
 	"pathgate/gateway/nbd"
 	"pathgate/multipath"
@@ -49,7 +48,6 @@ type Gateway struct {
 	store   *Store
 	shares  *Shares            // nil before Run
 	paths   *multipath.Manager // nil without targets
-	links   *iscsi.Links       // likewise
 	nbd     *nbd.Server
 	disks   []*servedDisk // in the order of the configuration
 	byName  map[string]*servedDisk
@@ -150,9 +148,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer listeners.close()
-	err = g.makePaths(ctx, epoch)
-	defer g.links.Close()
-	if err != nil {
+	if err := g.makePaths(ctx, epoch); err != nil {
 		return err
 	}
 	logged := g.startLogging()

@@ -28,9 +28,6 @@ func (g *Gateway) makePaths(ctx context.Context, epoch uint64) error {
 	if len(g.cfg.Targets) == 0 {
 		return nil
 	}
-	g.links = iscsi.NewLinks(func(err error) {
-		g.log.Warn("changes of network interfaces are not seen at once: a lost link shows by silence only", "error", err)
-	})
 	mc := multipath.Config{
 		Timers: g.timers(), Rule: g.deviceRule, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch,
 	}
@@ -122,7 +119,7 @@ func (g *Gateway) connector(a AdapterConfig, c *TargetConfig) (*iscsi.Connector,
 	t := g.cfg.Timeouts
 	ic := iscsi.Config{
 		InitiatorName: g.cfg.Initiator, Alias: "pathgate", Adapter: a.Name,
-		SourceAddr: a.Address, Interface: a.Interface, Links: g.links,
+		SourceAddr: a.Address, Interface: a.Interface,
 		ISID: func(target string, _ uint16, portal string) ([6]byte, error) {
 			// The group tag is told by the login that the ISID is needed for, so
 			// it cannot be part of the key; the portal stands for it.
@@ -178,6 +175,8 @@ func readCHAP(c *CHAPConfig) (*iscsi.CHAP, error) {
 func (g *Gateway) deviceRule(names ...string) multipath.Rule {
 	r := g.cfg.LUNRuleFor(names...)
 	rule := multipath.Rule{Selector: string(r.Selector), CacheProtected: r.Cache == CacheProtected, Quiesce: r.QuiesceTime}
+	r.Fence.rule(&rule)
+	r.Reservation.rule(&rule)
 	limit, forever := r.AllPathsDown.Limit(g.cfg.Timeouts, g.guestTimeout(names))
 	rule.AllPathsDown = multipath.AllPathsDown{Fail: !forever && limit == 0, For: limit}
 	return rule

@@ -62,6 +62,12 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindSessionDown, SeverityWarning, "no session"}
 	case multipath.DiscoveryFailed:
 		return eventRow{KindSessionDown, SeverityWarning, "discovery failed"}
+	case multipath.ReservationTaken:
+		return eventRow{KindReservationTaken, SeverityNotice, "the LUN is reserved for this gateway"}
+	case multipath.ReservationLost:
+		return eventRow{KindReservationLost, SeverityCritical, "the LUN is not reserved for this gateway any more"}
+	case multipath.ReservationConflicts:
+		return eventRow{KindReservationConflict, SeverityCritical, "somebody else has reserved the LUN"}
 	case multipath.StoreFailed:
 		return eventRow{KindStoreFailed, SeverityCritical, "state could not be kept"}
 	}
@@ -104,7 +110,8 @@ func (x *pathEvents) Event(e multipath.Event) {
 	}
 	x.bus.Publish(out)
 	switch e.Kind {
-	case multipath.DeviceAdded, multipath.DeviceGone, multipath.DeviceChanged, multipath.PathUp:
+	case multipath.DeviceAdded, multipath.DeviceGone, multipath.DeviceChanged, multipath.PathUp,
+		multipath.ReservationTaken, multipath.ReservationLost, multipath.ReservationConflicts:
 		(*Gateway)(x).lookAgain()
 	default: // the others bring no disk nearer
 	}

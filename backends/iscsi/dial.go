@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"syscall"
 	"time"
 
@@ -18,9 +17,6 @@ import (
 
 // dial connects to portal from the adapter's address or interface.
 func (c *Config) dial(ctx context.Context, portal string) (net.Conn, error) {
-	if why := c.linkFault(netip.Addr{}); why != "" {
-		return nil, lost(backends.LossLocal, "%s", why)
-	}
 	if c.Dial != nil {
 		return c.Dial(ctx, portal)
 	}

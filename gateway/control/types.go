@@ -34,6 +34,8 @@ type Path struct {
 	Errors       uint64 `json:"errors"`
 	LatencyUs    int64  `json:"latency_us"` // mean of the newest requests
 	Ghosts       int    `json:"ghosts"`     // writes of unknown end
+	// Fencing is what fences old writes here if the path is lost, as Device.Fencing.
+	Fencing string `json:"fencing,omitempty"`
 }
 
 // The values of Path.Health that the server and clients act on.
@@ -82,8 +84,15 @@ type Device struct {
 	Held map[string]int `json:"held,omitempty"`
 	// Ghosts are ranges held for a write that may still run on a lost path.
 	Ghosts []Ghost `json:"ghosts,omitempty"`
-	// Fencing is "fenced", or "timed" where a quiesce time stands in for a fence.
+	// Fencing is what proves that old writes of a lost path run no more while its
+	// portal stays away: "fenced" (another way to the same target), "pr-fenced"
+	// (another path to the same registrations), "timed" (a quiesce time), or
+	// "waiting" (nothing). That of the weakest path in use.
 	Fencing string `json:"fencing,omitempty"`
+	// Shared: hosts beside this gateway use it. Reservation is the state of ours, ""
+	// where the configuration asks for none.
+	Shared      bool   `json:"shared,omitempty"`
+	Reservation string `json:"reservation,omitempty"`
 	// State is one of the DeviceState constants.
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"` // why State is not available
