@@ -34,11 +34,17 @@ func (f *backoff) reset(d time.Duration) {
 }
 
 // next gives the pause after a failure of class c: at least three quarters of the
-// nominal time, at most five.
-func (f *backoff) next(c backends.LossClass) time.Duration {
-	f.pause = min(max(2*f.pause, firstPause), maxPause)
+// nominal time, at most five. absent tells that the portal answered and does not
+// know the target. One that starts listens before its targets are there, so such a
+// failure is not for long at first; while it lasts, writes may wait for a fence.
+func (f *backoff) next(c backends.LossClass, absent bool) time.Duration {
+	limit := maxPause
+	if absent {
+		limit = deniedPause
+	}
+	f.pause = min(max(2*f.pause, firstPause), limit)
 	p := f.pause
-	if c == backends.LossDenied {
+	if c == backends.LossDenied && !absent {
 		return deniedPause + time.Duration(rand.Int64N(int64(deniedPause/4)))
 	}
 	return p*3/4 + time.Duration(rand.Int64N(int64(p/2)))

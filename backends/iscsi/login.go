@@ -181,6 +181,12 @@ func refuse(s wire.LoginStatus) error {
 	return &lossError{class, &refusal{s}}
 }
 
+// isAbsent tells whether err is the refusal of a portal that does not know the target.
+func isAbsent(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.status == wire.LoginNotFound
+}
+
 // exchange is one login phase on one connection. RFC 7143 6.3 (Login Phase).
 type exchange struct {
 	*loginRequest

@@ -193,7 +193,7 @@ func (n *nexus) loss(class backends.LossClass, err error, generation uint64, w w
 	}
 	n.backoff.last = 0
 	if w.route.Own() && n.current(w) {
-		n.backoff.last = n.backoff.next(class)
+		n.backoff.last = n.backoff.next(class, isAbsent(err))
 		l.Retry = n.backoff.last
 	}
 	return l
