@@ -26,6 +26,9 @@ type Options struct {
 	// Empty makes one in /dev/shm (or the temporary directory) that Close removes.
 	Dir string
 
+	// Prefix are words in front of the program and its arguments, such as those of
+	// nsenter, which become the process. Empty means none.
+	Prefix  []string
 	Program string // default tgtd
 	Admin   string // default tgtadm
 }
@@ -43,6 +46,10 @@ type Target struct {
 	// Initiators limits access to these addresses (tgtadm -I) or, with the
 	// prefix "iqn.", names (-Q). Empty admits all.
 	Initiators []string
+
+	// Digests has the target agree to CRC32C for headers and data, to which tgtd
+	// says no by default.
+	Digests bool
 }
 
 // LUN is one logical unit on a file. Fields left zero keep tgtd's defaults.
@@ -122,6 +129,11 @@ func (o *Options) commands() [][]string {
 			cmds = append(cmds, l.commands(ti+1, li+1)...)
 		}
 		cmds = append(cmds, t.accountCommands(ti+1, accounts)...)
+		if t.Digests {
+			for _, key := range []string{"HeaderDigest", "DataDigest"} {
+				cmds = append(cmds, words(target+"update --name "+key+" --value CRC32C"))
+			}
+		}
 		initiators := t.Initiators
 		if len(initiators) == 0 {
 			initiators = []string{"ALL"}

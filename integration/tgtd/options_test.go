@@ -18,7 +18,7 @@ func TestCommands(t *testing.T) {
 				WriteThrough: true, Thin: true, ReadOnly: true, BackingType: "aio",
 			}},
 		},
-		{Name: "iqn.2026-11.test:b", User: "u", Secret: "s", Initiators: []string{"127.0.0.2", "iqn.x"}},
+		{Name: "iqn.2026-11.test:b", User: "u", Secret: "s", Digests: true, Initiators: []string{"127.0.0.2", "iqn.x"}},
 	}}
 	want := []string{
 		"--mode target --tid 1 --op new --targetname iqn.2026-11.test:a",
@@ -38,6 +38,8 @@ func TestCommands(t *testing.T) {
 		"--mode target --tid 1 --op bind --initiator-address ALL",
 		"--mode target --tid 2 --op new --targetname iqn.2026-11.test:b",
 		"--mode account --op bind --tid 2 --user u", // accounts are global: not made twice
+		"--mode target --tid 2 --op update --name HeaderDigest --value CRC32C",
+		"--mode target --tid 2 --op update --name DataDigest --value CRC32C",
 		"--mode target --tid 2 --op bind --initiator-address 127.0.0.2",
 		"--mode target --tid 2 --op bind --initiator-name iqn.x",
 	}

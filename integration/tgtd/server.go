@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -192,7 +193,8 @@ func (s *Server) startLocked() error {
 		args = append(args, "--nr_iothreads", fmt.Sprint(s.opts.Threads))
 	}
 	args = append(args, "--iscsi", "portal="+strings.Join(s.portals, ",portal="))
-	cmd := exec.Command(s.opts.Program, args...)
+	args = append(append(slices.Clone(s.opts.Prefix), s.opts.Program), args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = s.environ()
 	cmd.Dir = s.dir
 	cmd.Stdout, cmd.Stderr = log, log
