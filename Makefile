@@ -5,7 +5,7 @@
 GO       ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build demo test test-long bench fuzz lint fmt clean setup
+.PHONY: all build demo test test-long thrash bench fuzz lint fmt clean setup
 
 all: build
 
@@ -24,6 +24,13 @@ test:
 # test-long: fuzzing, repeated race runs, long integration tests, at most 45 minutes.
 test-long:
 	scripts/ci long
+
+# thrash breaks paths under stamped writes, round after round, until one fails:
+# make thrash, or make thrash SEED=n ROUNDS=1 to repeat one.
+SEED   ?= 0
+ROUNDS ?= 0
+thrash: setup
+	$(GO) test -tags integration -run '^TestThrash$$' -v -timeout 0 ./integration/thrash -seed $(SEED) -rounds $(ROUNDS)
 
 # bench compares the gateway with qemu-nbd, nbdkit and the bare target.
 bench: build setup

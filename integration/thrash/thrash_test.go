@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build integration
+
+package thrash
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pathgate/integration/gate"
+)
+
+var (
+	seedFlag   = flag.Uint64("seed", 0, "seed of the first round; 0: the test's own, or a random one without end")
+	roundsFlag = flag.Int("rounds", -1, "rounds; 0: without end; -1: those of make test")
+	faultsFlag = flag.Int("faults", 6, "faults of a round")
+	sideFlag   = flag.Int("side", 4, "rounds side by side")
+)
+
+func TestMain(m *testing.M) { flag.Parse(); os.Exit(gate.Main(m)) }
+
+// thrash runs rounds side by side, of seeds in a row, until enough says so.
+func thrash(t *testing.T, first uint64, enough func(started int, rep *Report) bool) *Report {
+	t.Helper()
+	var rep Report
+	var started atomic.Int64
+	var workers sync.WaitGroup
+	begin := time.Now()
+	for range *sideFlag {
+		workers.Go(func() {
+			for !t.Failed() {
+				n := int(started.Add(1)) - 1
+				if enough(n, &rep) {
+					return
+				}
+				seed := first + uint64(n)
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { rep.Add(Run(t, NewPlan(seed, *faultsFlag), Stamps())) })
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("measured: %v by the clock: %v", time.Since(begin).Round(time.Second), &rep)
+	return &rep
+}
+
+// TestLinearizable: the same with the clients and the search of package linear.
+func TestLinearizable(t *testing.T) { linearizable(t, 101, 2) }
+
+func linearizable(t *testing.T, first uint64, rounds int) {
+	var rep Report
+	for n := range uint64(rounds) {
+		seed := first + n
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { rep.Add(Run(t, NewPlan(seed, *faultsFlag), Linear())) })
+	}
+	t.Logf("measured: %v", &rep)
+}
+
+// TestThrash is the bounded part, and what `make thrash` runs: P8, H1, H4, H10, H13.
+func TestThrash(t *testing.T) {
+	first, rounds := *seedFlag, *roundsFlag
+	if first == 0 {
+		first = 1
+		if rounds >= 0 {
+			first = uint64(rand.Uint32())
+		}
+	}
+	if rounds < 0 {
+		rounds = 8
+	}
+	rep := thrash(t, first, func(n int, _ *Report) bool { return rounds > 0 && n >= rounds })
+	if rep.Injected() == 0 || rep.Failovers() == 0 {
+		t.Errorf("%d faults, %d failovers: nothing was shown", rep.Injected(), rep.Failovers())
+	}
+}
