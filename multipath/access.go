@@ -38,9 +38,9 @@ func (a Access) String() string {
 	return accessNames[a]
 }
 
-// Priority ranks paths for grouping: those with the highest one are used
-// together. 0: not used. The values are those of multipath-tools' alua
-// prioritizer.
+// Priority ranks paths for grouping: of those that serve, the ones with the
+// highest priority are used together. 0: of no use. The values are those of
+// multipath-tools' alua prioritizer.
 func (a Access) Priority() int {
 	switch a {
 	case Optimized:
@@ -49,10 +49,15 @@ func (a Access) Priority() int {
 		return 10
 	case LBADependent:
 		return 5
-	case Standby, Unavailable, Transitioning, Offline:
+	case Standby:
+		return 1
+	case Unavailable, Transitioning, Offline:
 	}
 	return 0
 }
+
+// Serves tells whether a path of this state may carry data.
+func (a Access) Serves() bool { return a == Optimized || a == NonOptimized || a == LBADependent }
 
 // AccessEvent is what the target let us know. The first ones are reports of
 // the port group's state, in the order of Access.
@@ -73,7 +78,9 @@ const (
 	SenseUnavailable
 	// SenseTransition: 2/04/0A.
 	SenseTransition
-	// Served: a data command ended well.
+	// TransitionOver: the target has had the time that it asked for.
+	TransitionOver
+	// Served: a data command that was sent in this state ended well.
 	Served
 
 	accessEvents = int(Served) + 1
@@ -82,7 +89,7 @@ const (
 var accessEventNames = [accessEvents]string{
 	"report-optimized", "report-non-optimized", "report-lba-dependent",
 	"report-standby", "report-unavailable", "report-transitioning", "report-offline",
-	"sense-standby", "sense-unavailable", "sense-transition", "served",
+	"sense-standby", "sense-unavailable", "sense-transition", "transition-over", "served",
 }
 
 // String gives the name for people.
@@ -106,10 +113,14 @@ func nextAccess(a Access, e AccessEvent) (Access, bool) {
 		n = Unavailable
 	case SenseTransition:
 		n = Transitioning
+	case TransitionOver:
+		if a == Transitioning {
+			n = Unavailable // asked for still, but nobody waits
+		}
 	case Served:
 		// It serves, so whatever said that it does not is out of date. How well
 		// only a report can tell.
-		if a.Priority() == 0 {
+		if !a.Serves() {
 			n = NonOptimized
 		}
 	}

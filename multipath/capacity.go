@@ -96,7 +96,7 @@ func capacityOf(list []standing) Capacity {
 // health. Disabled and quarantined paths are among them, since their bandwidth
 // is gone in the same way; standby paths are not.
 func bestPriority(list []standing) int {
-	best := 1
+	best := Standby.Priority() + 1
 	for i := range list {
 		if s := &list[i]; s.proved {
 			best = max(best, s.priority)
@@ -114,7 +114,7 @@ func (d *Device) settleLocked(p *Path) {
 	if p.access == Transitioning {
 		return
 	}
-	rises := p.proved && p.access.Priority() > p.settled.Priority()
+	rises := p.proved && p.access.Serves() && p.access.Priority() > p.settled.Priority()
 	p.settled = p.access
 	if !rises {
 		return

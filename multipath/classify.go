@@ -57,6 +57,9 @@ type verdict struct {
 	tries uint8
 	// once: other is tried once in all, then the result goes up.
 	once bool
+	// waits: it is the state of ports, not the request, that stands in the way: with
+	// no other path the request waits for a change of it, and does not go up.
+	waits bool
 	// ghost: the attempt may still run at the target.
 	ghost bool
 	// flushLost: a write that was acknowledged earlier has failed (H7).
@@ -158,15 +161,17 @@ func bySense(r backends.Result) verdict {
 		return verdict{action: same, tries: 1, effect: effectStreak, reason: backends.ParkBusy}
 	case scsi.ConditionTransition:
 		if s.Is(scsi.CodeAccessTransition) {
-			return verdict{action: same, effect: effectTransition, reason: backends.ParkTransition}
+			return verdict{action: same, waits: true, effect: effectTransition, reason: backends.ParkTransition}
 		}
 		return verdict{action: same, reason: backends.ParkBusy}
 	case scsi.ConditionPortState:
 		if s.Is(scsi.CodePortStandby) {
-			return verdict{action: other, effect: effectStandby}
+			return verdict{action: other, waits: true, effect: effectStandby}
 		}
-		return verdict{action: other, effect: effectUnavailable}
-	case scsi.ConditionAccessChanged, scsi.ConditionReset, scsi.ConditionCapacity, scsi.ConditionIdentity:
+		return verdict{action: other, waits: true, effect: effectUnavailable}
+	case scsi.ConditionAccessChanged: // the unit attention itself asks for the groups
+		return verdict{action: other, waits: true, reason: backends.ParkBusy}
+	case scsi.ConditionReset, scsi.ConditionCapacity, scsi.ConditionIdentity:
 		return verdict{action: same, tries: attentions, effect: effectRecheck, reason: backends.ParkBusy}
 	case scsi.ConditionReservation, scsi.ConditionAttention:
 		return verdict{action: same, tries: attentions, reason: backends.ParkBusy}

@@ -50,13 +50,13 @@ func TestH08Classification(t *testing.T) {
 		{"ACA ACTIVE", backends.Write, status(0x30), other, false, verdict{effect: effectRefuse}},
 		{"cleared by another", backends.Write, check(6, 0x2f, 0), same, false, verdict{tries: 3}},
 		{"cleared by iSCSI event", backends.Write, check(0xb, 0x47, 0x7f), same, false, verdict{tries: 3}},
-		{"ALUA transition", backends.Write, check(2, 4, 0x0a), same, false, verdict{effect: effectTransition}},
+		{"ALUA transition", backends.Write, check(2, 4, 0x0a), same, false, verdict{waits: true, effect: effectTransition}},
 		{"becoming ready", backends.Write, check(2, 4, 1), same, false, verdict{}},
 		{"sanitize", backends.Write, check(2, 4, 0x1b), same, false, verdict{}},
-		{"standby", backends.Write, check(2, 4, 0x0b), other, false, verdict{effect: effectStandby}},
-		{"unavailable", backends.Write, check(2, 4, 0x0c), other, false, verdict{effect: effectUnavailable}},
-		{"access state changed", backends.Write, check(6, 0x2a, 6), same, false, verdict{tries: 5, effect: effectRecheck}},
-		{"implicit transition failed", backends.Write, check(6, 0x2a, 7), same, false, verdict{tries: 5, effect: effectRecheck}},
+		{"standby", backends.Write, check(2, 4, 0x0b), other, false, verdict{waits: true, effect: effectStandby}},
+		{"unavailable", backends.Write, check(2, 4, 0x0c), other, false, verdict{waits: true, effect: effectUnavailable}},
+		{"access state changed", backends.Write, check(6, 0x2a, 6), other, false, verdict{waits: true}},
+		{"implicit transition failed", backends.Write, check(6, 0x2a, 7), other, false, verdict{waits: true}},
 		{"initializing required", backends.Write, check(2, 4, 2), other, false, verdict{effect: effectFault}},
 		{"manual intervention", backends.Write, check(2, 4, 3), other, false, verdict{effect: effectFault}},
 		{"offline", backends.Write, check(2, 4, 0x12), other, false, verdict{effect: effectFault}},
@@ -92,7 +92,7 @@ func TestH08Classification(t *testing.T) {
 			}
 			m := c.more
 			if m.effect != got.effect && c.want != deliver || m.tries != got.tries && c.want == same ||
-				m.once != got.once || m.class != got.class || m.flushLost != got.flushLost {
+				m.once != got.once || m.class != got.class || m.waits != got.waits || m.flushLost != got.flushLost {
 				t.Errorf("got %+v, want %+v", got, m)
 			}
 			if got.action == same && got.reason == 0 {

@@ -96,6 +96,9 @@ type Rule struct {
 	// MergeWeak: a weak identity merges over target names too. For targets that
 	// are known to share their medium.
 	MergeWeak bool
+	// ExclusivePreferred: of groups that are optimized alike only those with the
+	// preferred bit are used. False: all of them.
+	ExclusivePreferred bool
 }
 
 // FenceSwitch is when a means of fencing is used.

@@ -62,6 +62,10 @@ type Device struct {
 	freeAttempt         *attempt
 	drained             chan struct{} // closed when held paths have nothing in flight
 
+	groups   []*portGroup // by id
+	reported time.Time    // when the newest report of them was asked for
+	ask      groupAsk
+
 	downSince time.Time // no path; zero: there is one
 	expired   bool      // all paths were down for longer than the rule allows
 	refusing  bool      // as the observer was told
@@ -216,7 +220,7 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 				reason = backends.ParkReset
 			case p.proving && p.live && p.health.Carries() && reason == backends.ParkNoPath:
 				reason = backends.ParkBusy
-			case p.access == Transitioning && p.live && reason == backends.ParkNoPath:
+			case !p.access.Serves() && p.live && p.health.Carries() && reason == backends.ParkNoPath:
 				reason = backends.ParkTransition
 			}
 		}
@@ -297,6 +301,9 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	}
 	p.countLocked(a, res, elapsed)
 	d.effectLocked(b, out, p, v, res, now)
+	if res.OK() {
+		d.servedLocked(b, out, a, now)
+	}
 	if v.ghost && a.c != nil {
 		d.ghostLocked(b, out, a, now)
 	}
@@ -377,54 +384,11 @@ func (d *Device) elsewhereLocked(b *backends.Batch, out *outbox, t *task, v verd
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 		return
 	}
-	if left == 0 && !d.downLocked() && res.Class != backends.Transport && res.Class != backends.Aborted {
+	if left == 0 && !v.waits && !d.downLocked() && res.Class != backends.Transport && res.Class != backends.Aborted {
 		d.finishLocked(b, out, t, res, now)
 		return
 	}
 	d.routeLocked(b, out, t, now)
-}
-
-// againLocked has t tried again on p, after a wait.
-func (d *Device) againLocked(b *backends.Batch, out *outbox, t *task, p *Path, v verdict, now time.Time) {
-	const busyLimit = 2 * time.Second
-	t.tries++
-	if v.effect == effectSlower {
-		if t.since.IsZero() {
-			t.since = now
-		}
-		v.tries = 0
-		if now.Sub(t.since) > busyLimit {
-			t.since = time.Time{}
-			if tried := t.tried.With(p.slot); d.usableLocked()&^tried&^d.avoidServerLocked(t) != 0 {
-				t.tried = tried
-				d.routeLocked(b, out, t, now)
-				return
-			}
-		}
-	}
-	if v.tries > 0 && t.tries > v.tries {
-		if v.effect == effectRecheck || v.reason == backends.ParkBusy && v.tries == attentions {
-			d.healthLocked(b, out, p, EventFault, "unit attentions without end", now)
-		}
-		t.tried = t.tried.With(p.slot)
-		d.elsewhereLocked(b, out, t, v, t.result, now)
-		return
-	}
-	t.pin = p.slot + 1
-	d.retryLocked(b, out, t, v.reason, now)
-}
-
-// retryLocked parks t for the next step of its back-off.
-func (d *Device) retryLocked(b *backends.Batch, out *outbox, t *task, why backends.ParkReason, now time.Time) {
-	t.wake = now.Add(time.Duration(backoff(why, t.waits)) * time.Millisecond)
-	if t.waits < 16 {
-		t.waits++
-	}
-	if d.nextWake.IsZero() || t.wake.Before(d.nextWake) {
-		d.nextWake = t.wake
-		out.wake = true
-	}
-	d.parkLocked(b, t, why, backends.Range{})
 }
 
 // finishLocked ends t with res.

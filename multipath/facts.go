@@ -27,8 +27,10 @@ type facts struct {
 	protected               bool // WP
 	cacheKnown, cache       bool // WCE
 	rotational              bool
-	portGroups              bool // ALUA of some kind
-	access                  AccessEvent
+	implicit, explicit      bool // ALUA: the target changes states by itself, by SET TARGET PORT GROUPS
+	hasGroup, hasPort       bool
+	group, port             uint16      // target port group, relative target port
+	report                  groupReport // of the groups; none: the target does not tell
 }
 
 // differs tells in what g is not the logical unit that f is, "" if it is.

@@ -78,6 +78,7 @@ type fakeLUN struct {
 	syncs   int
 	writes  int
 	waiting []func()
+	alua    *fakeALUA // nil: none
 }
 
 // medium is what the bytes are on.
@@ -483,6 +484,10 @@ func (s *fakeServer) begin(c *fakeCmd) {
 		s.reply(c, backends.Result{Class: backends.ReservationConflict, Sent: backends.SentAnswered, Status: 0x18}, nil)
 		return
 	}
+	if res, ok := l.alua.refuses(c.conn.nexus); !ok {
+		s.reply(c, res, nil)
+		return
+	}
 	if l.answer != nil && c.req != nil {
 		if res, ok := l.answer(c.req); ok {
 			s.reply(c, res, nil)
@@ -630,10 +635,21 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 			return
 		}
 	}
+	if op := cdb.Opcode(); l != nil && op != scsi.OpInquiry && op != scsi.OpReportLUNs && op != scsi.OpMaintenanceIn && op != scsi.OpMaintenanceOut {
+		if res, ok := l.alua.admits(n, op); !ok {
+			end(res, nil)
+			return
+		}
+	}
 	if op := cdb.Opcode(); l != nil && (op == scsi.OpPersistentReserveIn || op == scsi.OpPersistentReserveOut) {
 		data, res := l.reserve(n.port(), &cdb, c.Out.Bytes())
 		end(res, data[:min(len(data), c.MaxIn)])
 		return
+	}
+	if l != nil && l.alua != nil {
+		if l.alua.exec(l, n, c, end) {
+			return
+		}
 	}
 	data, res := p.srv.inquire(l, &cdb)
 	end(res, data[:min(len(data), c.MaxIn)])

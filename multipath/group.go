@@ -52,7 +52,7 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 	for t := d.firstTask; t != nil; t = t.next {
 		switch t.parked {
 		case backends.ParkNoPath, backends.ParkReset, backends.ParkBusy, backends.ParkFull, backends.ParkTransition:
-			if t.wake.IsZero() {
+			if t.wake.IsZero() || t.parked == backends.ParkTransition {
 				d.queueLocked(t)
 			}
 		case 0, backends.ParkFence, backends.ParkOrder:

@@ -34,6 +34,8 @@ type DeviceInfo struct {
 	Requests  int            `json:"requests"`
 	Held      map[string]int `json:"held,omitempty"` // by reason
 	Ghosts    []GhostInfo    `json:"ghosts,omitempty"`
+	// Groups are the target port groups, the best first; none without ALUA.
+	Groups []GroupInfo `json:"groups,omitempty"`
 	// Fencing is the FenceLevel: the weakest of the paths in use.
 	Fencing string `json:"fencing"`
 	// Shared: others use the LUN too. Barred: changes are refused, why by Reservation.
@@ -71,6 +73,7 @@ func (d *Device) State() DeviceInfo {
 	if i.Selector == "" {
 		i.Selector = selectors[0].name
 	}
+	i.Groups = d.groupInfosLocked()
 	for t := d.firstTask; t != nil; t = t.next {
 		if t.parked != 0 {
 			if i.Held == nil {

@@ -57,7 +57,7 @@ func (q prober) exec(ctx context.Context, cdb [16]byte, maxIn int) ([]byte, erro
 			return nil, errLost
 		case res.Sense.Valid && scsi.SenseKey(res.Sense.Key) == scsi.UnitAttention && attentions < probeAttentions:
 			attentions++
-		case res.Class == backends.Busy && busy < probeBusy:
+		case res.Class == backends.Busy && busy < probeBusy && !ofGroup(res.Sense):
 			busy++
 			if !sleep(ctx, probeBusyWait) {
 				return nil, ctx.Err()
@@ -105,7 +105,7 @@ func (q prober) identify(ctx context.Context) (f facts, err error) {
 		return f, errNoDisk
 	}
 	f.vendor, f.product = std.Vendor, std.Product
-	f.portGroups = std.PortGroupAccess != 0
+	f.implicit, f.explicit = std.PortGroupAccess&scsi.ALUAImplicit != 0, std.PortGroupAccess&scsi.ALUAExplicit != 0
 	if b, err = q.page(ctx, scsi.PageSerialNumber); err == nil {
 		f.serial, err = scsi.DecodeSerialNumber(b)
 	}
@@ -122,59 +122,35 @@ func (q prober) identify(ctx context.Context) (f facts, err error) {
 	if f.identity, err = scsi.SelectIdentity(list, std, f.serial); err != nil {
 		return f, err
 	}
-	if f.portGroups {
-		return f, q.portGroup(ctx, &f, list)
+	if f.implicit || f.explicit {
+		f.port, f.group, f.hasPort, f.hasGroup = scsi.PortOf(list)
 	}
-	return f, nil
+	if f.hasGroup {
+		f.report, err = q.portGroups(ctx)
+	}
+	return f, err
 }
 
-// portGroup reads the access state of the port group that the path ends in. A
-// target that claims ALUA and does not answer counts as optimized.
-func (q prober) portGroup(ctx context.Context, f *facts, list []scsi.Designator) error {
-	_, group, _, ok := scsi.PortOf(list)
-	if !ok {
-		return nil
-	}
-	var cdb [16]byte
-	const room = 4096
-	scsi.ReportPortGroups{AllocationLength: room}.Encode(&cdb)
-	b, err := q.exec(ctx, cdb, room)
-	if err != nil {
+// portGroups reads the states of the port groups. A target that claims ALUA and
+// does not answer counts as optimized.
+func (q prober) portGroups(ctx context.Context) (r groupReport, err error) {
+	for _, extended := range [...]bool{true, false} {
+		var cdb [16]byte
+		scsi.ReportPortGroups{Extended: extended, AllocationLength: portGroupRoom}.Encode(&cdb)
+		r.sent = time.Now()
+		b, err := q.exec(ctx, cdb, portGroupRoom)
 		if errors.Is(err, errLost) || ctx.Err() != nil {
-			return err
+			return r, err
 		}
-		return nil
-	}
-	groups, _, err := scsi.DecodePortGroups(b)
-	if err != nil {
-		return nil
-	}
-	for _, g := range groups {
-		if g.ID == group {
-			f.access = reportOf(g.State)
+		if err != nil {
+			continue
 		}
+		if r.groups, r.transition, err = scsi.DecodePortGroups(b); err != nil {
+			r.groups = nil
+		}
+		return r, nil
 	}
-	return nil
-}
-
-func reportOf(s scsi.AccessState) AccessEvent {
-	switch s {
-	case scsi.ActiveOptimized:
-		return ReportOptimized
-	case scsi.ActiveNonOptimized:
-		return ReportNonOptimized
-	case scsi.LBADependent:
-		return ReportLBADependent
-	case scsi.Standby:
-		return ReportStandby
-	case scsi.Unavailable:
-		return ReportUnavailable
-	case scsi.Transitioning:
-		return ReportTransitioning
-	case scsi.Offline:
-		return ReportOffline
-	}
-	return ReportUnavailable
+	return r, nil
 }
 
 // measure reads size, limits and cache. It touches no medium. What a target does

@@ -16,6 +16,7 @@ type outbox struct {
 	aborts []*attempt
 	drops  []*port
 	kicks  []*port
+	execs  []exec
 	events []Event
 	stored []storeOp
 	change backends.Change
@@ -26,6 +27,12 @@ type outbox struct {
 type lane struct {
 	sess backends.Session
 	reqs []*backends.Request
+}
+
+// exec is a command for a session that is no request.
+type exec struct {
+	sess backends.Session
+	cmd  *backends.Command
 }
 
 // outboxes keeps outboxes for re-use; they hold capacity, never content.
@@ -48,6 +55,10 @@ func (o *outbox) add(s backends.Session, r *backends.Request) {
 	o.n++
 	l.sess = s
 	l.reqs = append(l.reqs[:0], r)
+}
+
+func (o *outbox) exec(s backends.Session, c *backends.Command) {
+	o.execs = append(o.execs, exec{s, c})
 }
 
 func (o *outbox) event(e Event) { o.events = append(o.events, e) }
@@ -73,6 +84,11 @@ func (d *Device) send(b *backends.Batch, o *outbox) {
 		o.aborts[i] = nil
 	}
 	o.aborts = o.aborts[:0]
+	for i, e := range o.execs {
+		e.sess.Exec(b, e.cmd)
+		o.execs[i] = exec{}
+	}
+	o.execs = o.execs[:0]
 	for i, p := range o.drops {
 		p.drop()
 		o.drops[i] = nil

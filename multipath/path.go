@@ -23,6 +23,8 @@ type Path struct {
 	// Guarded by dev.mu.
 	health    Health
 	access    Access
+	accessAt  time.Time // of its last change
+	unread    bool      // it has failed, and its group let no test read pass yet
 	reason    string
 	changed   time.Time // last change of health
 	stableAt  time.Time // marginal: when it is up again, if nothing happens
@@ -80,29 +82,37 @@ type Path struct {
 
 // usable tells whether the path may be given requests. Caller holds dev.mu.
 func (p *Path) usableLocked() bool {
-	return p.health.Carries() && p.live && !p.proving && !p.held && p.access.Priority() > 0
+	return p.health.Carries() && p.live && !p.proving && !p.held && p.access.Serves()
 }
+
+// rankUp is above all priorities: a path that is up comes before one on probation.
+const rankUp = 1000
 
 // rank orders usable paths into groups; the highest one is used.
 func (p *Path) rankLocked() int {
-	r := p.access.Priority()
+	r := p.priorityLocked()
 	if p.health == Up {
-		r += 100
+		r += rankUp
 	}
 	return r
 }
 
 // PathInfo is a path at one moment, for people.
 type PathInfo struct {
-	Name     string    `json:"name"`
-	Device   string    `json:"device"`
-	Identity string    `json:"identity"`
-	Adapter  string    `json:"adapter"`
-	Target   string    `json:"target"`
-	Portal   string    `json:"portal"`
-	LUN      uint16    `json:"lun"`
-	Health   string    `json:"health"`
-	Access   string    `json:"access"`
+	Name     string `json:"name"`
+	Device   string `json:"device"`
+	Identity string `json:"identity"`
+	Adapter  string `json:"adapter"`
+	Target   string `json:"target"`
+	Portal   string `json:"portal"`
+	LUN      uint16 `json:"lun"`
+	Health   string `json:"health"`
+	Access   string `json:"access"`
+	// Group is the number of its target port group, "" where there is none.
+	Group     string `json:"group,omitempty"`
+	Preferred bool   `json:"preferred,omitempty"`
+	// Priority: paths with the highest one are used together. 0: of no use.
+	Priority int       `json:"priority"`
 	Reason   string    `json:"reason,omitempty"`
 	Changed  time.Time `json:"changed"`
 	// Used: requests go here now.
@@ -154,6 +164,10 @@ func (p *Path) infoLocked(now time.Time) PathInfo {
 		Reads: p.reads, Writes: p.writes, ReadBytes: p.readB, WriteBytes: p.writeB,
 		Errors: p.errors, Latency: p.latency, Kept: p.kept, Asked: p.asked,
 		Fencing: d.fenceLevelLocked(p).String(),
+	}
+	i.Priority = p.priorityLocked()
+	if g := p.portGroupLocked(); g != nil {
+		i.Group, i.Preferred = g.name(), g.preferred
 	}
 	for _, g := range d.ghosts {
 		if g.path == p.name {

@@ -79,9 +79,6 @@ func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict
 		// A unit attention comes as one, too: there it has its effect.
 		if res.OK() {
 			p.streak = 0
-			if p.access.Priority() == 0 {
-				d.accessLocked(b, out, p, Served, now)
-			}
 		}
 	case effectStreak:
 		if p.streak++; p.streak >= streakLimit {
@@ -98,7 +95,7 @@ func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict
 	case effectUnavailable:
 		d.accessLocked(b, out, p, SenseUnavailable, now)
 	case effectTransition:
-		if p.facts.portGroups {
+		if p.facts.hasGroup {
 			d.accessLocked(b, out, p, SenseTransition, now)
 		}
 	}

@@ -48,6 +48,7 @@ type port struct {
 	fence    fencing             // of the goroutine only
 	helpless map[*Device]bool    // those with ghosts that nothing here fences, as told; likewise
 	next     map[uint16]probeDue // when paths that fail are proved again; likewise
+	asleep   time.Time           // when to scan for LUNs that were not ready; likewise; zero: none was
 }
 
 type probeDue struct {
@@ -206,6 +207,13 @@ func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backe
 	now := time.Now()
 	pt.mu.Lock()
 	p := pt.paths[s.LUN()]
+	if why == attnAccess && p != nil {
+		if out := p.askGroups(now); out != nil {
+			pt.mu.Unlock()
+			p.dev.send(b, out)
+			return
+		}
+	}
 	var list []todo
 	swallowed := false
 	if p != nil {
@@ -317,7 +325,7 @@ func (pt *port) step(ctx context.Context) time.Duration {
 		return pt.scan(ctx, s.gen)
 	}
 	pt.tidy(ctx)
-	return pt.proveDue(ctx, s.gen)
+	return pt.laterDue(pt.proveDue(ctx, s.gen))
 }
 
 // leaveDrain is what a logout that the target asks for may take for draining,

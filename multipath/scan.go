@@ -122,6 +122,15 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	if errors.Is(err, errLost) || ctx.Err() != nil {
 		return errLost
 	}
+	asleep := err != nil && f.asleep(err)
+	if asleep {
+		if p == nil {
+			return pt.later(lun, err)
+		}
+		p.remember(&f)
+		err = nil
+	}
+	unread := asleep
 	if err != nil {
 		pt.wrong(p, lun, err)
 		return err
@@ -139,7 +148,9 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 		pt.refuse(p, why)
 		return nil
 	}
-	if p.needsRead() {
+	if p.needsRead() && !f.serves() {
+		unread = true // not before its group lets it
+	} else if p.needsRead() {
 		if err := q.testRead(ctx, &f); err != nil {
 			if errors.Is(err, errLost) || ctx.Err() != nil {
 				return errLost
@@ -150,11 +161,13 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	if err := pt.open(p, gen); err != nil {
 		return err
 	}
-	if err := pt.mark(ctx, q, p, gen); err != nil {
+	if asleep {
+		// No token can be left before it is awake, and it is not used before.
+	} else if err := pt.mark(ctx, q, p, gen); err != nil {
 		return err
 	}
 	p.sess.SetGeometry(gen, f.geometry(p.dev.Info().Size))
-	pt.reinstated(p, gen, f)
+	pt.reinstated(p, gen, f, unread)
 	return nil
 }
 
@@ -233,7 +246,7 @@ func (d *Device) hasGhostLocked(path string) bool {
 }
 
 // reinstated takes p into use, if its login is still the one it was proved on.
-func (pt *port) reinstated(p *Path, gen uint64, f facts) {
+func (pt *port) reinstated(p *Path, gen uint64, f facts, unread bool) {
 	var b backends.Batch
 	out := newOutbox()
 	now := time.Now()
@@ -242,11 +255,13 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts) {
 	d.mu.Lock()
 	if pt.up && pt.login.Generation == gen && p.gen == gen {
 		// One that came since then asks for another proof first.
-		p.facts, p.proving, p.noLUN, p.live = f, pt.attn[p.lun], false, true
+		p.facts, p.noLUN, p.live, p.unread = f, false, true, unread
 		out.change |= d.informLocked()
 		// Access first: a path that turns out to be on standby is in no group even
 		// for a moment.
-		d.accessLocked(&b, out, p, f.access, now)
+		d.groupsLocked(&b, out, f.report, now)
+		d.accessLocked(&b, out, p, p.toldLocked(), now)
+		p.proving = pt.attn[p.lun]
 		p.proved, p.stale = true, false
 		if !d.healthLocked(&b, out, p, EventProved, "", now) {
 			d.pathsChangedLocked(&b, out, now)
@@ -326,7 +341,7 @@ func (p *Path) isLeftAlone() bool {
 func (p *Path) needsRead() bool {
 	p.dev.mu.Lock()
 	defer p.dev.mu.Unlock()
-	return p.health == Down || p.health == Quarantined
+	return p.health == Down || p.health == Quarantined || p.unread
 }
 
 // proveDue proves the paths that ask for it: after a unit attention at once,
@@ -372,7 +387,6 @@ func (pt *port) proveDue(ctx context.Context, gen uint64) time.Duration {
 
 // interval tells how often p is proved: 0 not at all, below 0 now.
 func (pt *port) interval(p *Path) time.Duration {
-	const transition = 200 * time.Millisecond
 	t := &pt.m.cfg.Timers
 	p.dev.mu.Lock()
 	defer p.dev.mu.Unlock()
@@ -383,9 +397,7 @@ func (pt *port) interval(p *Path) time.Duration {
 		switch {
 		case p.proving:
 			return -1
-		case p.access == Transitioning:
-			return transition
-		case p.access.Priority() == 0, p.reserved == ReservationForeign:
+		case p.reserved == ReservationForeign, !p.access.Serves() && !p.facts.hasGroup:
 			return t.Probe
 		}
 		return 0

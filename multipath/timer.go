@@ -82,6 +82,7 @@ func (d *Device) tick(b *backends.Batch, now, planned time.Time) {
 	for _, p := range d.paths {
 		d.tickPathLocked(b, out, p, now)
 	}
+	d.tickGroupsLocked(b, out, now)
 	d.quiesceLocked(b, out, now)
 	d.pumpLocked(b, out, now)
 	out.wake = false // run looks at nextDue itself
