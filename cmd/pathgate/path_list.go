@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -41,6 +42,8 @@ func pathColumns(now time.Time) []column[control.Path] {
 		{name: "PATH", value: func(p P) string { return p.Name }},
 		{name: "HEALTH", value: func(p P) string { return p.Health }},
 		{name: "ACCESS", value: func(p P) string { return p.Access }},
+		{name: "GROUP", value: pathGroup},
+		{name: "PRIO", value: func(p P) string { return strconv.Itoa(p.Priority) }, right: true, wide: true},
 		{name: "USED", value: func(p P) string { return yesNo(p.Used) }},
 		{name: "DEVICE", value: func(p P) string { return p.Device }},
 		{name: "PORTAL", value: func(p P) string { return p.Portal }},
@@ -55,4 +58,12 @@ func pathColumns(now time.Time) []column[control.Path] {
 		{name: "SINCE", value: func(p P) string { return humanAge(now, p.Since) }, right: true},
 		{name: "REASON", value: func(p P) string { return p.Reason }},
 	}
+}
+
+// pathGroup is the path's port group, with a star if the target prefers it.
+func pathGroup(p control.Path) string {
+	if p.Preferred {
+		return p.Group + "*"
+	}
+	return cmp.Or(p.Group, "-")
 }

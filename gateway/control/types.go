@@ -17,6 +17,13 @@ type Path struct {
 	// Access is what the target allows: optimized, non-optimized, lba-dependent,
 	// standby, unavailable, transitioning or offline.
 	Access string `json:"access"`
+	// Group is the number of the target port group that the path ends in, "" where the
+	// target has none; Preferred is the group's bit of that name.
+	Group     string `json:"group,omitempty"`
+	Preferred bool   `json:"preferred,omitempty"`
+	// Priority: of the paths that can be used those with the highest one are. 0: of
+	// no use.
+	Priority int `json:"priority"`
 	// Reason says why Health is what it is, for people; may be empty.
 	Reason string `json:"reason,omitempty"`
 	// Since is when Health or Access changed last.
@@ -84,6 +91,9 @@ type Device struct {
 	Held map[string]int `json:"held,omitempty"`
 	// Ghosts are ranges held for a write that may still run on a lost path.
 	Ghosts []Ghost `json:"ghosts,omitempty"`
+	// Groups are the target port groups, the best first; none without ALUA.
+	Groups []Group `json:"groups,omitempty"`
+	// Fencing is "fenced", or "timed" where a quiesce time stands in for a fence.
 	// Fencing is what proves that old writes of a lost path run no more while its
 	// portal stays away: "fenced" (another way to the same target), "pr-fenced"
 	// (another path to the same registrations), "timed" (a quiesce time), or
