@@ -74,7 +74,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 		Vendor: i.Vendor, Product: i.Product, Serial: i.Serial, PathsUsed: i.Used, PathsTotal: i.Paths,
 		CapacityNow: i.Capacity.Now, CapacityNominal: i.Capacity.Nominal, CapacityUnit: i.Capacity.Unit,
 		Selector: i.Selector, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
-		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, State: control.DeviceAvailable,
+		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, Barred: i.Barred, State: control.DeviceAvailable,
 	}
 	if i.Alias != "" {
 		out.Aliases = []string{i.Alias}
@@ -154,6 +154,9 @@ func (d *servedDisk) show(devices []control.Device) control.Disk {
 		for _, dev := range devices {
 			if dev.Name == e.Device && (out.PathsTotal == 0 || dev.PathsUp < out.PathsUp) {
 				out.PathsUp, out.PathsTotal = dev.PathsUp, dev.PathsTotal
+			}
+			if dev.Name == e.Device && dev.Barred {
+				out.Available, out.Why = false, fmt.Sprintf("%s is read-only here, reservation %s", dev.Name, dev.Reservation)
 			}
 		}
 	}

@@ -49,6 +49,7 @@ PATHGATE_CONTROL, else at the default of this user. See also: pathgate help exit
 		newConfigCmd(),
 		newPathCmd(&to),
 		newDeviceCmd(&to),
+		newReservationCmd(&to),
 		newDiskCmd(&to),
 		newVMCmd(&to),
 		newShareCmd(&to),

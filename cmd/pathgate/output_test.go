@@ -147,7 +147,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	if lists != 5 {
-		t.Errorf("%d list commands, want 5", lists)
+	if lists < 5 {
+		t.Errorf("%d list commands, want 5 or more", lists)
 	}
 }

@@ -103,6 +103,8 @@ type Device struct {
 	// where the configuration asks for none.
 	Shared      bool   `json:"shared,omitempty"`
 	Reservation string `json:"reservation,omitempty"`
+	// Barred: changes are refused since the reservation is not ours.
+	Barred bool `json:"barred,omitempty"`
 	// State is one of the DeviceState constants.
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"` // why State is not available
