@@ -105,6 +105,7 @@ func (m *Manager) newDevice(key, name string, f facts) (*Device, error) {
 		return nil, fmt.Errorf("name of %s: %w", key, err)
 	}
 	rule := m.rule(f.identity.ID, name)
+	rule.Marginal.fill()
 	sel, err := NewSelector(rule.Selector)
 	if err != nil {
 		return nil, err

@@ -99,6 +99,8 @@ type Rule struct {
 	// ExclusivePreferred: of groups that are optimized alike only those with the
 	// preferred bit are used. False: all of them.
 	ExclusivePreferred bool
+	// Marginal says when a path that works is not used.
+	Marginal MarginalRule
 }
 
 // FenceSwitch is when a means of fencing is used.
@@ -134,6 +136,8 @@ type Timers struct {
 	OwnRoute     time.Duration // a fence waits so long for a login over the path's own way: 250 ms
 	Failback     time.Duration // stable before a path is used again: 15 s
 	Probe        time.Duration // between proofs of a path that fails: 5 s
+	Check        time.Duration // between checks of an idle path, doubled up to CheckMax: 5 s
+	CheckMax     time.Duration // 20 s; at least Check
 	SlowProbe    time.Duration // between proofs of a quarantined path: 60 s
 	Discover     time.Duration // between SendTargets: 60 s
 	DiscoverFail time.Duration // after a failed one, doubled up to Discover: 1 s
@@ -149,7 +153,7 @@ func DefaultTimers() Timers {
 		Abort: 2 * time.Second, Reset: 5 * time.Second,
 		ResetDrain: time.Second, ResetGap: 500 * time.Millisecond,
 		Login: 15 * time.Second, FenceLogin: 5 * time.Second, FenceRetry: time.Second, OwnRoute: 250 * time.Millisecond,
-		Failback: 15 * time.Second, Probe: 5 * time.Second, SlowProbe: time.Minute,
+		Failback: 15 * time.Second, Probe: 5 * time.Second, Check: 5 * time.Second, CheckMax: 20 * time.Second, SlowProbe: time.Minute,
 		Discover: time.Minute, DiscoverFail: time.Second, Scan: 5 * time.Second, Drain: 10 * time.Second,
 	}
 }
@@ -163,12 +167,13 @@ func (t *Timers) fill() {
 			*have[i] = *def[i]
 		}
 	}
+	t.CheckMax = max(t.CheckMax, t.Check)
 }
 
 func (t *Timers) all() []*time.Duration {
 	return []*time.Duration{
 		&t.Command, &t.Request, &t.Abort, &t.Reset, &t.ResetDrain, &t.ResetGap, &t.Login,
-		&t.FenceLogin, &t.FenceRetry, &t.OwnRoute, &t.Failback, &t.Probe, &t.SlowProbe, &t.Discover,
+		&t.FenceLogin, &t.FenceRetry, &t.OwnRoute, &t.Failback, &t.Probe, &t.Check, &t.CheckMax, &t.SlowProbe, &t.Discover,
 		&t.DiscoverFail, &t.Scan, &t.Drain,
 	}
 }

@@ -73,6 +73,7 @@ type Device struct {
 	nextWake  time.Time // of parked tasks, a lower bound
 	nextDue   time.Time // of deadlines, a lower bound; zero: none
 	timerOn   bool      // the timer goroutine will look by itself
+	judgeAt   time.Time // compare the paths' latencies; zero: no I/O since the last time
 	graceTo   time.Time // we stalled: no deadline counts before
 	pools     map[string]*backends.Pool
 	idle      chan struct{} // closed when the last completion was delivered; nil: nobody waits
@@ -299,7 +300,7 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	if a.req.Op == backends.Flush {
 		v.ghost = false
 	}
-	p.countLocked(a, res, elapsed)
+	d.measureLocked(out, a, res, elapsed, now)
 	d.effectLocked(b, out, p, v, res, now)
 	if res.OK() {
 		d.servedLocked(b, out, a, now)

@@ -39,7 +39,7 @@
 //     another), one per device (its timer), one per discovered portal, one that
 //     writes to the store. None is per request.
 //   - Cores are pure and take what they need: nextHealth, nextAccess, classify,
-//     the selectors, orderTable.
+//     the selectors, orderTable, vigil, slowPaths.
 //
 // # What the observer sees
 //

@@ -29,7 +29,8 @@ const (
 	// PathDisabled, PathEnabled: an administrator. Path.
 	PathDisabled
 	PathEnabled
-	// PathSlow: a command went over its deadline; Duration is its age. Path.
+	// PathSlow: a command went over its deadline, of which Duration is the age, or
+	// the path is slower than its siblings. Path, Reason.
 	PathSlow
 	// Failover: requests that were in flight on Path when it went down have all
 	// been sent on another one or ended. Count of them, Duration since the loss.

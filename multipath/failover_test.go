@@ -85,9 +85,9 @@ func TestFlappingIsShown(t *testing.T) {
 			t.Errorf("healthy: %q", got)
 		}
 		for _, want := range []string{
-			"on probation, back in 15 s", "flapping: 2 losses, back in 30 s",
-			"flapping: 3 losses, back in 60 s", "flapping: 4 losses, back in 120 s",
-			"flapping: 5 losses, back in 240 s", "flapping: 6 losses, back in 240 s",
+			"on probation, back in 15 s", "on probation after 2 losses, back in 30 s",
+			"on probation after 3 losses, back in 60 s", "flapping: 4 losses in 2m0s, back in 120 s",
+			"flapping: 5 losses in 2m0s, back in 240 s", "flapping: 6 losses in 2m0s, back in 240 s",
 		} {
 			bd.net.reset("10.0.0.1:3260", "vmhba0")
 			time.Sleep(200 * time.Millisecond)
@@ -96,7 +96,7 @@ func TestFlappingIsShown(t *testing.T) {
 			}
 		}
 		time.Sleep(3 * time.Minute)
-		if got, want := reason(), "flapping: 6 losses, back in 60 s"; got != want {
+		if got, want := reason(), "flapping: 6 losses in 2m0s, back in 60 s"; got != want {
 			t.Errorf("later: got %q, want %q", got, want)
 		}
 		time.Sleep(time.Minute)

@@ -75,6 +75,11 @@ type fakeLUN struct {
 	sizing  func()                    // called before READ CAPACITY is answered
 	noPR    bool
 	pr      fakeReservation
+	unready *backends.Result                                 // answer to TEST UNIT READY
+	unread  func(off uint64) (res backends.Result, bad bool) // answer to a test read
+	lag     time.Duration                                    // of each test read
+	turs    int
+	tests   int
 	syncs   int
 	writes  int
 	waiting []func()
@@ -652,7 +657,18 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 		}
 	}
 	data, res := p.srv.inquire(l, &cdb)
-	end(res, data[:min(len(data), c.MaxIn)])
+	data = data[:min(len(data), c.MaxIn)]
+	if l != nil && l.lag > 0 && cdb.Opcode() == scsi.OpRead10 {
+		time.AfterFunc(l.lag, func() {
+			n.net.mu.Lock()
+			defer n.net.mu.Unlock()
+			if !n.closed {
+				n.endExec(c, res, data)
+			}
+		})
+		return
+	}
+	end(res, data)
 }
 
 // inquire answers what the scan asks.
@@ -684,8 +700,20 @@ func (s *fakeServer) inquire(l *fakeLUN, cdb *scsi.CDB) ([]byte, backends.Result
 	case scsi.OpModeSense6:
 		page := scsi.CachingPage{WriteCache: l.wce}.Append(nil)
 		return scsi.ModeData{DPOFUA: l.fua, Pages: page}.Append(nil, 6), backends.Done()
+	case scsi.OpTestUnitReady:
+		l.turs++
+		if l.unready != nil {
+			return nil, *l.unready
+		}
+		return nil, backends.Done()
 	case scsi.OpRead10:
-		return bytes.Clone(l.m.b[:512]), backends.Done()
+		rw, _ := scsi.DecodeReadWrite(raw)
+		if l.tests++; l.unread != nil {
+			if res, bad := l.unread(rw.LBA * 512); bad {
+				return nil, res
+			}
+		}
+		return bytes.Clone(l.m.b[rw.LBA*512:][:512]), backends.Done()
 	default:
 		return nil, sense(5, 0x20, 0)
 	}

@@ -23,7 +23,8 @@ const (
 	// Up: used.
 	Up
 	// Marginal: it works, but is on probation after a failure, or was found slow.
-	// Used only while no path is up. It lasts for the failback delay.
+	// Used only while no path is up. It lasts for the failback delay, and longer for
+	// one that is in doubt (marginal.go): until its test reads speak for it.
 	Marginal
 	// Down: its session is lost, or its I/O fails. Not used. It lasts until the
 	// identity of the LUN has been proved again.
@@ -57,9 +58,11 @@ const (
 	// EventProved: the session is up, identity and geometry are what they should
 	// be, and a read has succeeded.
 	EventProved HealthEvent = iota
-	// EventStable: the failback delay has passed without a failure.
+	// EventStable: the failback delay has passed without a failure, and nothing
+	// speaks against the path any more.
 	EventStable
-	// EventSlow: a command went over its deadline while the session answered.
+	// EventSlow: a command went over its deadline while the session answered, or
+	// requests take much longer than on its siblings.
 	EventSlow
 	// EventLost: the session is gone.
 	EventLost

@@ -240,10 +240,10 @@ func (q prober) cache(ctx context.Context, f *facts) {
 	}
 }
 
-// testRead reads the first block, before a path that has failed is used again.
-func (q prober) testRead(ctx context.Context, f *facts) error {
+// testRead reads a block, before a path that has failed is used again.
+func (q prober) testRead(ctx context.Context, f *facts, block uint64) error {
 	var cdb [16]byte
-	scsi.ReadWrite{Blocks: 1}.Encode(&cdb)
+	scsi.ReadWrite{LBA: block, Blocks: 1}.Encode(&cdb)
 	_, err := q.exec(ctx, cdb, int(f.block))
 	return err
 }

@@ -64,7 +64,7 @@ func (p *Path) fail(hold bool) error {
 	if hold {
 		why = keptByHand
 	}
-	p.kept, p.asked = hold, false
+	p.kept, p.asked, p.ours = hold, false, true
 	d.movingLocked(&b, p, now)
 	d.healthLocked(&b, out, p, EventFault, why, now)
 	d.evacuateLocked(out, p)
@@ -158,6 +158,7 @@ func (d *Device) reinstateLocked(b *backends.Batch, out *outbox, p *Path, now ti
 		return
 	}
 	p.asked, p.fails = false, 0
+	p.vigil.clear()
 	if p.health == Marginal {
 		d.healthLocked(b, out, p, EventStable, "reinstated by an administrator", now)
 	}

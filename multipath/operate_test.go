@@ -87,7 +87,7 @@ func TestPA17FailAndReinstate(t *testing.T) {
 				bd.net.reset("10.0.0.1:3260", "vmhba0")
 				time.Sleep(time.Second)
 			}
-			if p := bd.firstPath(); p.Health != "marginal" || !strings.Contains(p.Reason, "flapping") {
+			if p := bd.firstPath(); p.Health != "marginal" || !strings.Contains(p.Reason, "after 3 losses") {
 				t.Fatalf("on probation: %+v", p)
 			}
 			if err := bd.m.ReinstatePath(name); err != nil {

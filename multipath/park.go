@@ -85,6 +85,11 @@ func (d *Device) pathLostLocked(b *backends.Batch, out *outbox, p *Path, e Healt
 			}
 		}
 	}
+	switch loss.Class {
+	case backends.LossRelogin, backends.LossClosed, backends.LossLogout:
+		p.ours = true
+	default:
+	}
 	reason := loss.Class.String()
 	if loss.Err != nil {
 		reason = loss.Err.Error()

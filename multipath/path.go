@@ -59,6 +59,10 @@ type Path struct {
 	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
 	streak    uint8     // failures in a row
 	fails     uint8     // times down since it was last stable for long, less one; 255: or more
+	failedAt  uint64    // offset of the last request that failed by the path's fault
+	ours      bool      // its session is lost by our own doing
+	vigil     vigil
+	check     checker
 
 	first, last *attempt // in flight, in the order of sending
 	inflight    int
@@ -146,12 +150,18 @@ func (p *Path) reasonLocked(now time.Time) string {
 	if p.health != Marginal {
 		return p.reason
 	}
-	why := cmp.Or(p.reason, "on probation")
-	if p.fails > 0 {
-		why = fmt.Sprintf("flapping: %d losses", int(p.fails)+1)
+	why, least := p.vigil.reason(&p.dev.rule.Marginal, now)
+	if why == "" {
+		why = cmp.Or(p.reason, "on probation")
+		if p.fails > 0 {
+			why = fmt.Sprintf("on probation after %d losses", int(p.fails)+1)
+		}
 	}
-	left := max(p.stableAt.Sub(now)+time.Second-1, 0) / time.Second
-	return fmt.Sprintf("%s, back in %d s", why, left)
+	left := max(p.stableAt.Sub(now), least)
+	if left <= 0 {
+		return why
+	}
+	return fmt.Sprintf("%s, back in %d s", why, (left+time.Second-1)/time.Second)
 }
 
 func (p *Path) infoLocked(now time.Time) PathInfo {

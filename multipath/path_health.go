@@ -22,7 +22,11 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 	was := p.health
 	h, changed := nextHealth(was, e)
 	if h == Marginal && (e == EventSlow || changed) {
-		p.stableAt = now.Add(min(d.timers.Failback<<min(p.fails, 8), maxFailback))
+		grow := min(p.fails, 8)
+		if d.rule.Marginal.Losses < 0 {
+			grow = 0
+		}
+		p.stableAt = now.Add(min(d.timers.Failback<<grow, maxFailback))
 		d.dueLocked(out, p.stableAt)
 	}
 	if !changed {
@@ -33,6 +37,8 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 	}
 	p.health, p.reason, p.changed, p.streak = h, reason, now, 0
 	p.rememberLocked(reason, now)
+	d.guardLocked(p, e, now)
+	d.dueLocked(out, p.check.next)
 	ev := Event{Device: d.name, Path: p.name, Health: h, Reason: reason}
 	switch h {
 	case Up:
@@ -105,6 +111,9 @@ func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict
 func (p *Path) countLocked(a *attempt, res backends.Result, elapsed time.Duration) {
 	if !res.OK() {
 		p.errors++
+		if e := classify(a.req.Op, res).effect; e == effectStreak || e == effectFault {
+			p.failedAt = a.req.Offset
+		}
 		return
 	}
 	switch {

@@ -148,10 +148,10 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 		pt.refuse(p, why)
 		return nil
 	}
-	if p.needsRead() && !f.serves() {
+	if read, block := p.needsRead(); read && !f.serves() {
 		unread = true // not before its group lets it
-	} else if p.needsRead() {
-		if err := q.testRead(ctx, &f); err != nil {
+	} else if read {
+		if err := q.testRead(ctx, &f, block); err != nil {
 			if errors.Is(err, errLost) || ctx.Err() != nil {
 				return errLost
 			}
@@ -337,11 +337,11 @@ func (p *Path) isLeftAlone() bool {
 	return p.health == Disabled || p.kept
 }
 
-// needsRead: it has failed before, and answers to inquiries prove little.
-func (p *Path) needsRead() bool {
+// needsRead: it has failed before, and answers to inquiries prove little; and where.
+func (p *Path) needsRead() (read bool, block uint64) {
 	p.dev.mu.Lock()
 	defer p.dev.mu.Unlock()
-	return p.health == Down || p.health == Quarantined || p.unread
+	return p.health == Down || p.health == Quarantined || p.unread, p.testBlockLocked()
 }
 
 // proveDue proves the paths that ask for it: after a unit attention at once,

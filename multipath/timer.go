@@ -79,6 +79,7 @@ func (d *Device) tick(b *backends.Batch, now, planned time.Time) {
 		d.overdueLocked(b, out, now)
 		d.expireLocked(b, out, now)
 	}
+	d.judgeLatencyLocked(b, out, now)
 	for _, p := range d.paths {
 		d.tickPathLocked(b, out, p, now)
 	}
@@ -197,13 +198,9 @@ func (d *Device) timeoutLocked(t *task) backends.Result {
 
 // tickPathLocked does what is due for one path.
 func (d *Device) tickPathLocked(b *backends.Batch, out *outbox, p *Path, now time.Time) {
-	if p.health == Marginal {
-		if now.Before(p.stableAt) {
-			d.dueLocked(out, p.stableAt)
-		} else {
-			d.healthLocked(b, out, p, EventStable, "stable", now)
-		}
-	}
+	d.compareLocked(p, now)
+	d.probationLocked(b, out, p, now)
+	d.checkLocked(out, p, now)
 	switch {
 	case p.sweepAt.IsZero():
 	case now.Before(p.sweepAt):
