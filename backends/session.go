@@ -132,6 +132,7 @@ func (c LossClass) String() string {
 type Loss struct {
 	Class      LossClass
 	Err        error  // names portal and cause
+	Gone       bool   // the login was answered that there is no such target (any more)
 	Generation uint64 // of the session that ended; 0 for a failed login
 	Route      Route
 	// Retry tells when the next attempt comes; 0 when there is none.

@@ -33,6 +33,16 @@ type Timeouts struct {
 	TMFAnswer time.Duration
 	// Failback is how long a path must be stable, without ghosts, before it is used.
 	Failback time.Duration
+	// Rescan is the time between scans of a session that is up, for LUNs and sizes
+	// that no target tells of (ESXi Disk.PathEvalTime).
+	Rescan time.Duration
+	// Reclaim is how long a LUN, or a portal that SendTargets told of, has to be gone
+	// before its unused paths are forgotten (ESXi Disk.DeviceReclaimTime).
+	Reclaim time.Duration
+	// TargetGone is how long after a login that found no such target it is asked once
+	// more; the second answer is believed, and is a permanent loss over that path.
+	// Too short takes a target that starts for one that was removed.
+	TargetGone time.Duration
 	// AllPathsDown is how long requests wait for a path in the automatic mode.
 	AllPathsDown time.Duration
 	// GuestMargin is what queueing ends before the guest's own timeout.
@@ -74,6 +84,9 @@ func (t *Timeouts) table() []timer {
 		{"fence-login", &t.FenceLogin, 5 * s, 100 * ms, 5 * min},
 		{"tmf-answer", &t.TMFAnswer, 10 * s, 100 * ms, 10 * s},
 		{"failback", &t.Failback, 15 * s, 10 * ms, 24 * h},
+		{"rescan", &t.Rescan, 5 * min, 1 * s, 24 * h},
+		{"reclaim", &t.Reclaim, 5 * min, 1 * s, 30 * 24 * h},
+		{"target-gone", &t.TargetGone, 10 * s, 100 * ms, 10 * min},
 		{"all-paths-down", &t.AllPathsDown, 140 * s, 100 * ms, 24 * h},
 		{"guest-margin", &t.GuestMargin, 5 * s, 100 * ms, 5 * min},
 		{"quiesce", &t.Quiesce, 0, 0, 24 * h},

@@ -94,6 +94,9 @@ const (
 	KindPathEnabled                     // by an administrator
 	KindPathQuarantined                 // a path shows another LUN than before
 
+	KindPathRemoved   // a path is forgotten: what it led to is gone, or another LUN
+	KindTargetRemoved // a target portal is forgotten: nobody tells of it
+
 	KindPathSlow // a command went over its deadline on it
 
 	KindFailover      // a device's I/O goes over other paths
@@ -145,6 +148,8 @@ var kindNames = [...]string{
 	KindPathDisabled:        "path-disabled",
 	KindPathEnabled:         "path-enabled",
 	KindPathQuarantined:     "path-quarantined",
+	KindPathRemoved:         "path-removed",
+	KindTargetRemoved:       "target-removed",
 	KindPathSlow:            "path-slow",
 	KindFailover:            "failover",
 	KindFailback:            "failback",

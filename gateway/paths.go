@@ -67,6 +67,7 @@ func (g *Gateway) timers() multipath.Timers {
 	return multipath.Timers{
 		Command: t.Command, Request: t.Request, Abort: t.Abort, Reset: t.Reset, ResetDrain: t.ResetDrain,
 		Login: t.Login, FenceLogin: t.FenceLogin, Failback: t.Failback, Drain: t.Drain,
+		Rescan: t.Rescan, Reclaim: t.Reclaim, Gone: t.TargetGone,
 	}
 }
 

@@ -68,6 +68,10 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindReservationLost, SeverityCritical, "the LUN is not reserved for this gateway any more"}
 	case multipath.ReservationConflicts:
 		return eventRow{KindReservationConflict, SeverityCritical, "somebody else has reserved the LUN"}
+	case multipath.PathRemoved:
+		return eventRow{KindPathRemoved, SeverityNotice, "path is forgotten"}
+	case multipath.TargetRemoved:
+		return eventRow{KindTargetRemoved, SeverityNotice, "target portal is forgotten"}
 	case multipath.StoreFailed:
 		return eventRow{KindStoreFailed, SeverityCritical, "state could not be kept"}
 	}

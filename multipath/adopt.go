@@ -45,7 +45,8 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	m.mu.Lock()
 	d := m.byKey[key]
 	m.mu.Unlock()
-	if d == nil {
+	first := d == nil
+	if first {
 		var err error
 		if d, err = m.newDevice(key, name, f); err != nil {
 			return nil, err
@@ -58,15 +59,14 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	// pt.mu first, as everywhere, so that no Up or Down is missed.
 	pt.mu.Lock()
 	d.mu.Lock()
-	if len(d.paths) == maxPaths {
+	if p.slot = d.placeForLocked(); p.slot < 0 {
 		d.mu.Unlock()
 		pt.mu.Unlock()
 		return nil, errTooMany
 	}
-	p.slot = len(d.paths)
 	p.live, p.gen, p.proving = pt.up && pt.login.Route.Own(), pt.login.Generation, true
 	p.tag = pt.tag
-	d.paths = append(d.paths, p)
+	d.paths[p.slot] = p
 	d.serverOf(p)
 	if d.base.differs(&f) == "" {
 		p.facts = f
@@ -76,7 +76,7 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	pt.paths[lun] = p
 	d.mu.Unlock()
 	pt.mu.Unlock()
-	if p.slot == 0 {
+	if first {
 		m.mu.Lock()
 		m.byKey[key] = d
 		m.list = append(m.list[:len(m.list):len(m.list)], d)
@@ -161,17 +161,14 @@ func (d *Device) agree(p *Path, f *facts, sized bool) string {
 	d.mu.Lock()
 	newcomer := p.facts.block == 0
 	why := d.base.differs(f)
-	grows := why != "" && f.size > d.base.size
-	if grows {
-		g := *f
-		g.size = d.base.size
-		grows = d.base.differs(&g) == ""
-	}
+	grows := why != "" && d.base.grownTo(f)
 	if grows && !newcomer {
 		p.facts.size, p.sized = f.size, p.sized || sized
-		if d.allGrownLocked(f.size) {
+		if grows = d.allGrownLocked(f.size); grows {
 			d.base.size = f.size
-			why = ""
+		}
+		if grows || p.sized {
+			why = "" // larger than it is used
 		}
 	}
 	p.strange = why != "" && newcomer
@@ -210,7 +207,7 @@ func (d *Device) agree(p *Path, f *facts, sized bool) string {
 func (d *Device) allGrownLocked(size uint64) bool {
 	announced := false
 	for _, p := range d.paths {
-		if p.live && p.health != Disabled && p.facts.size != size {
+		if p.live && p.health != Disabled && p.swapped == "" && p.facts.size != size {
 			return false
 		}
 		announced = announced || p.sized

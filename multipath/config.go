@@ -142,6 +142,9 @@ type Timers struct {
 	Discover     time.Duration // between SendTargets: 60 s
 	DiscoverFail time.Duration // after a failed one, doubled up to Discover: 1 s
 	Scan         time.Duration // a command of the scan: 5 s
+	Rescan       time.Duration // between scans of a session that is up: 300 s
+	Reclaim      time.Duration // what is gone for so long is forgotten: 300 s
+	Gone         time.Duration // a login that finds no target is tried again after this, and then believed: 10 s
 	Drain        time.Duration // draining at Close: 10 s
 }
 
@@ -154,7 +157,8 @@ func DefaultTimers() Timers {
 		ResetDrain: time.Second, ResetGap: 500 * time.Millisecond,
 		Login: 15 * time.Second, FenceLogin: 5 * time.Second, FenceRetry: time.Second, OwnRoute: 250 * time.Millisecond,
 		Failback: 15 * time.Second, Probe: 5 * time.Second, Check: 5 * time.Second, CheckMax: 20 * time.Second, SlowProbe: time.Minute,
-		Discover: time.Minute, DiscoverFail: time.Second, Scan: 5 * time.Second, Drain: 10 * time.Second,
+		Discover: time.Minute, DiscoverFail: time.Second, Scan: 5 * time.Second,
+		Rescan: 300 * time.Second, Reclaim: 300 * time.Second, Gone: 10 * time.Second, Drain: 10 * time.Second,
 	}
 }
 
@@ -174,7 +178,8 @@ func (t *Timers) all() []*time.Duration {
 	return []*time.Duration{
 		&t.Command, &t.Request, &t.Abort, &t.Reset, &t.ResetDrain, &t.ResetGap, &t.Login,
 		&t.FenceLogin, &t.FenceRetry, &t.OwnRoute, &t.Failback, &t.Probe, &t.Check, &t.CheckMax, &t.SlowProbe, &t.Discover,
-		&t.DiscoverFail, &t.Scan, &t.Drain,
+		&t.DiscoverFail, &t.Scan,
+		&t.Rescan, &t.Reclaim, &t.Gone, &t.Drain,
 	}
 }
 

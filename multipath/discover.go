@@ -35,7 +35,7 @@ func (m *Manager) discoverAll() {
 					continue
 				}
 				m.mu.Lock()
-				m.rescans = append(m.rescans, s.now)
+				m.seekers = append(m.seekers, s)
 				m.mu.Unlock()
 				m.wg.Go(func() { s.run(m.work) })
 			}
@@ -52,6 +52,10 @@ type seeker struct {
 	before  <-chan struct{} // closed after the first outcome of the one before
 	done    chan struct{}   // closed after ours
 	now     chan struct{}   // ask at once
+
+	// What the last good answer told of, by target and portal; nil: there was none
+	// yet. Guarded by m.mu.
+	last map[backends.TargetPortal]bool
 }
 
 func (s *seeker) run(ctx context.Context) {
@@ -65,12 +69,18 @@ func (s *seeker) run(ctx context.Context) {
 		if first {
 			s.awaitTurn(ctx)
 		}
+		told := map[backends.TargetPortal]bool{}
+		answered := err == nil
 		for _, tp := range list {
 			if s.wants(tp) {
+				told[backends.TargetPortal{Target: tp.Target, Portal: tp.Portal}] = true
 				if e := s.use(tp); e != nil && err == nil {
 					err = e
 				}
 			}
+		}
+		if answered {
+			s.m.listed(s, told)
 		}
 		if first {
 			close(s.done)
@@ -180,6 +190,43 @@ func (s *seeker) allowed(portal string) bool {
 }
 
 func (s *seeker) use(tp backends.TargetPortal) error {
-	_, err := s.m.ensurePort(s.adapter, s.spec, tp)
+	pt, err := s.m.ensurePort(s.adapter, s.spec, tp)
+	if err == nil && (s.spec.Name == "" || s.spec.Discover) {
+		pt.mu.Lock()
+		pt.found = true
+		pt.mu.Unlock()
+	}
 	return err
+}
+
+// listed takes what s was told, and notes which ports nobody tells of any more. A
+// portal that does not answer says nothing, so what it told last holds.
+func (m *Manager) listed(s *seeker, told map[backends.TargetPortal]bool) {
+	m.mu.Lock()
+	s.last = told
+	var seekers []*seeker
+	for _, o := range m.seekers {
+		if o.adapter == s.adapter {
+			seekers = append(seekers, o)
+		}
+	}
+	gone := map[*port]bool{}
+	for _, pt := range m.ports {
+		if pt.adapter == s.adapter {
+			at := backends.TargetPortal{Target: pt.target, Portal: pt.portal}
+			gone[pt] = !slices.ContainsFunc(seekers, func(o *seeker) bool { return o.last[at] })
+		}
+	}
+	m.mu.Unlock()
+	for pt, gone := range gone {
+		pt.mu.Lock()
+		switch {
+		case !gone || !pt.found:
+			pt.unlisted = time.Time{}
+		case pt.unlisted.IsZero():
+			pt.unlisted = time.Now()
+		}
+		pt.mu.Unlock()
+		pt.wake()
+	}
 }

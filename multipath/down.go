@@ -92,11 +92,14 @@ func (d *Device) failWaitingLocked(b *backends.Batch, out *outbox, now time.Time
 // checkGoneLocked notes a permanent loss: every path says that there is no such
 // logical unit. A path that is down says nothing.
 func (d *Device) checkGoneLocked(b *backends.Batch, out *outbox, now time.Time) {
-	gone := len(d.paths) > 0
+	gone, n := true, 0
 	for _, p := range d.paths {
-		gone = gone && p.health == Quarantined && p.noLUN
+		if !p.left {
+			gone = gone && p.health == Quarantined && p.noLUN
+			n++
+		}
 	}
-	if gone == d.gone {
+	if n == 0 || gone == d.gone {
 		return
 	}
 	d.gone = gone

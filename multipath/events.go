@@ -67,6 +67,12 @@ const (
 	// ReservationConflicts: others hold it, or are registered beside us; or the
 	// target does none. Reason.
 	ReservationConflicts
+	// PathRemoved: a path has left its device: its LUN, or its portal, has been gone
+	// for long, or another logical unit is there. Path, Reason.
+	PathRemoved
+	// TargetRemoved: a target portal is not listed any more, and nothing leads over
+	// it. Path is adapter and target number, Reason.
+	TargetRemoved
 	// StoreFailed: something could not be kept. An alarm. Reason.
 	StoreFailed
 )
@@ -76,7 +82,7 @@ var eventNames = [...]string{
 	"path-enabled", "path-slow", "failover", "failback", "all-paths-down", "restored",
 	"ghost-held", "fence-start", "fence-done", "fence-failed", "device-added",
 	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed",
-	"reservation-taken", "reservation-lost", "reservation-conflict", "store-failed",
+	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed", "store-failed",
 }
 
 // String gives the name as the event stream shows it.

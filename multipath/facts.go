@@ -50,6 +50,13 @@ func (f *facts) differs(g *facts) string {
 	return ""
 }
 
+// grownTo tells that g differs from f in nothing but a larger size.
+func (f *facts) grownTo(g *facts) bool {
+	same := *g
+	same.size = f.size
+	return g.size > f.size && f.differs(&same) == ""
+}
+
 // geometry is what the path's session needs; size is the device's.
 func (f *facts) geometry(size uint64) backends.Geometry {
 	return backends.Geometry{

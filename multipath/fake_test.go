@@ -31,9 +31,11 @@ type fakeNet struct {
 	mu      sync.Mutex
 	portals map[string]*fakePortal
 	nexuses []*fakeNexus
-	logins  int
-	resets  int
-	aborts  int
+
+	advertise func(portal string) []string // portals that SendTargets tells of; nil: the one asked
+	logins    int
+	resets    int
+	aborts    int
 }
 
 type fakePortal struct {
@@ -52,6 +54,7 @@ type fakeServer struct {
 	stopped bool
 	conns   map[string]*fakeConn // by initiator port
 	noLUN0  bool                 // REPORT LUNS is refused
+	removed bool                 // logins are told that there is no such target
 }
 
 // fakeLUN is one LUN of one process; several may share a medium.
@@ -171,6 +174,13 @@ func (c *fakeConnector) Discover(_ context.Context, portal string) ([]backends.T
 	if p == nil || p.down[""] || p.down[c.name] || p.srv.stopped {
 		return nil, errors.New("connection refused")
 	}
+	if c.net.advertise != nil {
+		var list []backends.TargetPortal
+		for _, at := range c.net.advertise(portal) {
+			list = append(list, backends.TargetPortal{Target: p.srv.name, Portal: at, GroupTag: p.tag})
+		}
+		return list, nil
+	}
 	return []backends.TargetPortal{{Target: p.srv.name, Portal: portal, GroupTag: p.tag}}, nil
 }
 
@@ -242,6 +252,7 @@ func (n *fakeNexus) way() (*fakePortal, string) {
 
 const (
 	fakeLoginTime  = time.Millisecond
+	fakeDenied     = time.Minute
 	fakeRetry      = 100 * time.Millisecond
 	fakeLoginLimit = 5 * time.Second
 	fakeNOP        = 2 * time.Second
@@ -279,9 +290,11 @@ func (n *fakeNexus) failed(at uint64, class backends.LossClass) {
 	}
 	route := n.route
 	n.tell(func(b *backends.Batch) {
-		n.h.Down(b, n, backends.Loss{Class: class, Err: errors.New("login: no connection"), Route: route})
+		n.h.Down(b, n, backends.Loss{Class: class, Err: errors.New("login: no connection"), Route: route, Gone: class == backends.LossDenied})
 	})
-	if route.Own() {
+	if class == backends.LossDenied {
+		n.later(fakeDenied, n.login)
+	} else if route.Own() {
 		n.later(fakeRetry, n.login)
 	}
 }
@@ -298,6 +311,10 @@ func (n *fakeNexus) arrive(at uint64) {
 		return
 	}
 	s := p.srv
+	if s.removed {
+		n.later(0, func() { n.failed(at, backends.LossDenied) })
+		return
+	}
 	if old := s.conns[n.port()]; old != nil { // reinstatement
 		old.gone = true
 		old.unread = nil

@@ -60,7 +60,7 @@ func (d *Device) State() DeviceInfo {
 		Name: d.name, Identity: d.identity.ID, Weak: d.identity.Weak, Alias: d.rule.Alias,
 		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
 		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
-		Selector: d.rule.Selector, Paths: len(d.paths), Used: d.inUse.Len(), Capacity: d.capacity,
+		Selector: d.rule.Selector, Paths: d.pathCountLocked(), Used: d.inUse.Len(), Capacity: d.capacity,
 		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks,
 		Fencing: d.weakestLocked().String(), Shared: d.sharedLocked(), Barred: d.barred,
 	}
@@ -95,7 +95,9 @@ func (d *Device) Paths() []PathInfo {
 	now := time.Now()
 	list := make([]PathInfo, 0, len(d.paths))
 	for _, p := range d.paths {
-		list = append(list, p.infoLocked(now))
+		if !p.left {
+			list = append(list, p.infoLocked(now))
+		}
 	}
 	return list
 }
@@ -103,7 +105,7 @@ func (d *Device) Paths() []PathInfo {
 func (d *Device) path(name string) *Path {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if i := slices.IndexFunc(d.paths, func(p *Path) bool { return p.name == name }); i >= 0 {
+	if i := slices.IndexFunc(d.paths, func(p *Path) bool { return p.name == name && !p.left }); i >= 0 {
 		return d.paths[i]
 	}
 	return nil

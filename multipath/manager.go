@@ -30,7 +30,7 @@ type Manager struct {
 	wg      sync.WaitGroup
 	work    context.Context // of ports and discovery
 	devices context.Context // of the devices' timers
-	rescans []chan struct{} // one per discovery: again, now
+	seekers []*seeker       // one per discovery
 
 	adopting sync.Mutex // one new path at a time; held over the store
 
@@ -296,6 +296,9 @@ func (m *Manager) ensurePort(a *Adapter, spec *Target, tp backends.TargetPortal)
 	defer m.adopting.Unlock()
 	for _, pt := range m.portList() {
 		if pt.adapter == a && pt.target == tp.Target && pt.portal == tp.Portal {
+			pt.mu.Lock()
+			pt.unlisted = time.Time{}
+			pt.mu.Unlock()
 			return pt, nil
 		}
 	}

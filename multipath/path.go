@@ -42,6 +42,9 @@ type Path struct {
 	asked     bool // an administrator waits for a proof, which ends probation
 	history   history
 	noLUN     bool     // quarantined since there is no logical unit
+	swapped   string   // quarantined since another logical unit is there: its identity
+	okGen     uint64   // login in which it was last proved
+	left      bool     // it is no path of the device any more; see leave.go
 	markedGen uint64   // login in which the last token was left, or tried to be
 	token     uint64   // of that login, 0: none could be left
 	tokens    []uint64 // those that the LUN may still have of us

@@ -40,6 +40,13 @@ type port struct {
 	paths    map[uint16]*Path
 	leave    time.Duration       // the target wants us to log out within that time; 0: no
 	scanned  uint64              // generation of the last complete scan
+	scanAt   time.Time           // when it ended
+	asked    bool                // by an operator: the next scan takes what it finds
+	denied   int                 // logins in a row that were told that there is no such target
+	deniedAt time.Time           // the last one
+	found    bool                // by SendTargets
+	unlisted time.Time           // since then SendTargets does not tell of it; zero: it does
+	ended    bool                // taken out
 	again    bool                // scan again
 	attn     map[uint16]bool     // LUNs with a unit attention that asks for a proof
 	sized    map[uint16]bool     // of them, those about capacity
@@ -78,6 +85,7 @@ func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 	var lists []todo
 	pt.mu.Lock()
 	pt.up, pt.login, pt.failing, pt.trying, pt.leave = true, l, false, false, 0
+	pt.denied = 0
 	if l.Route.Own() {
 		pt.tag, pt.tagKnown = l.GroupTag, true
 		now := time.Now()
@@ -122,6 +130,7 @@ func (pt *port) Down(b *backends.Batch, _ backends.Nexus, loss backends.Loss) {
 	was := pt.up
 	first := !pt.failing && !was
 	pt.up, pt.trying, pt.loss, pt.leave = false, false, loss, 0
+	gone := pt.deniedLocked(loss, now)
 	pt.failing = pt.failing || !was
 	if was {
 		pt.lostAt = now
@@ -137,6 +146,10 @@ func (pt *port) Down(b *backends.Batch, _ backends.Nexus, loss backends.Loss) {
 		d, out := p.dev, newOutbox()
 		d.mu.Lock()
 		d.pathLostLocked(b, out, p, e, loss, now)
+		if gone {
+			p.noLUN = true
+			d.checkGoneLocked(b, out, now)
+		}
 		d.pumpLocked(b, out, now)
 		d.mu.Unlock()
 		lists = append(lists, todo{d, out})
@@ -248,6 +261,8 @@ func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backe
 type snapshot struct {
 	up, own, tagKnown, trying, again bool
 	leave                            time.Duration
+	due                              time.Duration // until the next scan
+	gone                             time.Duration // until a login that found no target is tried again; 0: not
 	gen, scanned                     uint64
 	tag                              uint16
 	loss                             backends.Loss
@@ -257,10 +272,16 @@ type snapshot struct {
 func (pt *port) state() snapshot {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	return snapshot{
+	t := &pt.m.cfg.Timers
+	s := snapshot{
 		up: pt.up, own: pt.login.Route.Own(), tagKnown: pt.tagKnown, trying: pt.trying, again: pt.again,
 		gen: pt.login.Generation, scanned: pt.scanned, tag: pt.tag, loss: pt.loss, lostAt: pt.lostAt, leave: pt.leave,
+		due: time.Until(pt.scanAt.Add(t.Rescan)),
 	}
+	if pt.denied == 1 {
+		s.gone = max(time.Until(pt.deniedAt.Add(t.Gone)), 1)
+	}
+	return s
 }
 
 // run is the port's goroutine: it looks at what is and does the next thing,
@@ -270,6 +291,9 @@ func (pt *port) run(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wait := pt.step(ctx)
+		if pt.isEnded() {
+			break
+		}
 		if wait < 0 {
 			continue
 		}
@@ -300,15 +324,7 @@ func (pt *port) step(ctx context.Context) time.Duration {
 	ghosts := pt.fenceable(pt.m.ghostsOn(pt, gen))
 	switch {
 	case !s.up && len(ghosts) == 0:
-		pt.release()
-		pt.retire()
-		if !s.loss.Route.Own() {
-			pt.mu.Lock()
-			pt.loss.Route = backends.Route{}
-			pt.mu.Unlock()
-			pt.nexus.Relogin(backends.Route{})
-		}
-		return 0
+		return pt.idle(s)
 	case !s.up:
 		return pt.reinstate(ctx, s, ghosts)
 	case s.leave > 0:
@@ -321,11 +337,19 @@ func (pt *port) step(ctx context.Context) time.Duration {
 		return 0
 	}
 	pt.fence = fencing{}
-	if s.scanned != s.gen || s.again {
+	if s.scanned != s.gen || s.again || s.due <= 0 {
 		return pt.scan(ctx, s.gen)
 	}
 	pt.tidy(ctx)
-	return pt.laterDue(pt.proveDue(ctx, s.gen))
+	return sooner(pt.laterDue(pt.proveDue(ctx, s.gen)), s.due)
+}
+
+// sooner is the lesser of two waits; 0 waits for a change.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // leaveDrain is what a logout that the target asks for may take for draining,

@@ -9,7 +9,8 @@ import (
 )
 
 // Rescan asks every portal for targets and every session for LUNs again, and
-// waits until the sessions that are up have answered, or for ctx.
+// waits until the sessions that are up have answered, or for ctx. A larger size
+// that a path shows then is taken as announced.
 func (m *Manager) Rescan(ctx context.Context) error {
 	r, err := m.StartRescan("")
 	if err != nil {
@@ -60,15 +61,15 @@ func (m *Manager) StartRescan(adapter string) (*RescanRun, error) {
 		return nil, fmt.Errorf("adapter %s: %w", adapter, ErrNotFound)
 	}
 	m.mu.Lock()
-	ports, rescans := slices.Clone(m.ports), slices.Clone(m.rescans)
+	ports, seekers := slices.Clone(m.ports), slices.Clone(m.seekers)
 	ok := m.running && !m.closing
 	m.mu.Unlock()
 	if !ok {
 		return nil, ErrClosed
 	}
-	for _, c := range rescans {
+	for _, s := range seekers {
 		select {
-		case c <- struct{}{}:
+		case s.now <- struct{}{}:
 		default:
 		}
 	}
@@ -79,7 +80,7 @@ func (m *Manager) StartRescan(adapter string) (*RescanRun, error) {
 		}
 		w := scanWait{pt.name(), make(chan struct{})}
 		pt.mu.Lock()
-		pt.again = true
+		pt.again, pt.asked = true, true
 		if pt.up {
 			pt.waiters = append(pt.waiters, w.over)
 			r.waits = append(r.waits, w)

@@ -52,7 +52,12 @@ const lostRetry = time.Second
 // scan finds the LUNs behind pt and proves each (the patent, par. 0082-0084).
 func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	pt.mu.Lock()
-	pt.again = false
+	if pt.asked {
+		for lun := range pt.paths {
+			pt.sized[lun] = true
+		}
+	}
+	pt.again, pt.asked = false, false
 	clear(pt.attn)
 	pt.mu.Unlock()
 	first, last := pt.spec.FirstLUN, pt.spec.LastLUN
@@ -69,6 +74,7 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	seen := map[uint16]bool{}
 	for _, lun := range luns {
 		seen[lun] = true
+		pt.makeRoom(ctx, lun)
 		if errors.Is(pt.prove(ctx, lun, gen), errLost) || ctx.Err() != nil {
 			return lostRetry
 		}
@@ -81,8 +87,9 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 			}
 		}
 	}
+	pt.forget(seen)
 	pt.mu.Lock()
-	pt.scanned = gen
+	pt.scanned, pt.scanAt = gen, time.Now()
 	pt.mu.Unlock()
 	pt.firstOver()
 	pt.release()
@@ -110,6 +117,7 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	pt.mu.Lock()
 	p := pt.paths[lun]
 	sized := pt.sized[lun]
+	asked := pt.attn[lun]
 	delete(pt.sized, lun)
 	delete(pt.attn, lun)
 	pt.mu.Unlock()
@@ -144,7 +152,9 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 			return nil // an earlier run's: fence first, then it is proved
 		}
 	}
-	if why := p.dev.agree(p, &f, sized); why != "" {
+	// Without any word in between, the same session leads to the same unit.
+	if why := p.dev.agree(p, &f, sized || !asked && p.provedIn(gen)); why != "" {
+		p.note(&f)
 		pt.refuse(p, why)
 		return nil
 	}
@@ -256,6 +266,7 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts, unread bool) {
 	if pt.up && pt.login.Generation == gen && p.gen == gen {
 		// One that came since then asks for another proof first.
 		p.facts, p.noLUN, p.live, p.unread = f, false, true, unread
+		p.swapped, p.okGen = "", gen
 		out.change |= d.informLocked()
 		// Access first: a path that turns out to be on standby is in no group even
 		// for a moment.

@@ -191,6 +191,8 @@ func (n *nexus) loss(class backends.LossClass, err error, generation uint64, w w
 		Class: class, Generation: generation, Route: w.route,
 		Err: fmt.Errorf("%s at %s: %w", n.target.Target, n.portal(w.route), err),
 	}
+	var refused *refusal
+	l.Gone = errors.As(err, &refused) && (refused.status == wire.LoginNotFound || refused.status == wire.LoginTargetRemoved)
 	n.backoff.last = 0
 	if w.route.Own() && n.current(w) {
 		n.backoff.last = n.backoff.next(class, isAbsent(err))
