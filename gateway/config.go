@@ -38,6 +38,8 @@ type Config struct {
 	NBD NBDConfig
 	// Timeouts is the one table of timers.
 	Timeouts Timeouts
+	// Marginal is the default of LUNRule.Marginal.
+	Marginal MarginalConfig
 
 	src source // file and positions, for faults found later (CheckExtents)
 }
@@ -120,6 +122,9 @@ type LUNRule struct {
 	// Fence and Reservation are about others who use the LUN.
 	Fence       FenceConfig
 	Reservation ReservationConfig
+	// Marginal says when a path that works is not used. What a rule leaves out is as
+	// in Config.Marginal.
+	Marginal MarginalConfig
 	// Scheduler is how requests of the VMs are put in order.
 	Scheduler SchedulerConfig
 	// QueueCommands and QueueBytes bound what one VM may have outstanding here, where

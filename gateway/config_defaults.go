@@ -35,6 +35,7 @@ func (c *Config) defaultLUNRule() LUNRule {
 		QuiesceTime:  c.Timeouts.Quiesce,
 		Fence:        FenceConfig{Reset: FenceResetAuto},
 		Reservation:  ReservationConfig{Mode: ReservationNone},
+		Marginal:     c.Marginal,
 		Scheduler:    defaultScheduler(),
 
 		QueueCommands: defaultQueueCommands,

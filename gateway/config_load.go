@@ -75,13 +75,17 @@ func parseConfig(name string, b []byte, h host, files bool) (*Config, error) {
 }
 
 func (d *decoder) config(root value, c *Config) {
-	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "luns", "groups", "vms", "nbd", "timeouts")
+	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "luns", "groups", "vms", "nbd", "timeouts", "marginal")
 	o.text("state", &c.State, checkPath)
 	parsed(o, "control", &c.Control, parseControl, "unix:/absolute/path, at most 107 bytes")
 	o.text("initiator", &c.Initiator, checkISCSIName)
 	c.Timeouts = DefaultTimeouts()
 	if v, key, ok := o.get("timeouts"); ok {
 		d.timeouts(v, key, &c.Timeouts)
+	}
+	c.Marginal = defaultMarginal()
+	if v, key, ok := o.get("marginal"); ok {
+		d.marginal(v, key, &c.Marginal)
 	}
 	o.list("adapters", func(v value, key string) { c.Adapters = append(c.Adapters, d.adapter(v, key)) })
 	o.list("targets", func(v value, key string) { c.Targets = append(c.Targets, d.target(v, key)) })
@@ -167,7 +171,7 @@ func (d *decoder) chap(v value, key string) *CHAPConfig {
 
 func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 	o := d.object(v, key, "id", "selector", "all-paths-down", "cache", "quiesce-time", "scheduler",
-		"shared", "fence-reset", "fence-abort", "reservation", "queue-commands", "queue-bytes")
+		"shared", "fence-reset", "fence-abort", "reservation", "marginal", "queue-commands", "queue-bytes")
 	o.require("id")
 	o.text("id", &r.ID, checkLUNPattern)
 	enum(o, "selector", &r.Selector, SelectRoundRobin, SelectServiceTime)
@@ -180,6 +184,9 @@ func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 	}
 	if v, key, ok := o.get("scheduler"); ok {
 		d.scheduler(v, key, &r.Scheduler)
+	}
+	if v, key, ok := o.get("marginal"); ok {
+		d.marginal(v, key, &r.Marginal)
 	}
 	o.queue(&r.QueueCommands, &r.QueueBytes)
 	return r

@@ -65,7 +65,8 @@ func TestExampleParses(t *testing.T) {
 		}},
 		LUNs: []LUNRule{{
 			ID: "*", Selector: SelectServiceTime, AllPathsDown: AllPathsDown{Mode: AllPathsDownQueue}, Cache: CacheVolatile,
-			Fence: FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
+			Marginal: defaultMarginal(),
+			Fence:    FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
 			Scheduler: defaultScheduler(), QueueCommands: 1024, QueueBytes: 64 << 20,
 		}},
 		VMs: []VMConfig{{Name: "vm1", Priority: 5, Disks: []DiskConfig{
@@ -76,7 +77,7 @@ func TestExampleParses(t *testing.T) {
 			Listen:   []ListenAddr{{"unix", "/run/pathgate/nbd.sock"}, {"tcp", "127.0.0.1:10809"}},
 			OpenWait: 30 * time.Second,
 		},
-		Timeouts: DefaultTimeouts(),
+		Timeouts: DefaultTimeouts(), Marginal: defaultMarginal(),
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)

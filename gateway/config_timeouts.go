@@ -13,6 +13,13 @@ type Timeouts struct {
 	NOPInterval time.Duration
 	// NOPTimeout is how long the answer may take before the path is down.
 	NOPTimeout time.Duration
+	// Checker is when an idle path is asked by TEST UNIT READY, and how often a path
+	// that is down is tried; while a path is idle and well its time doubles up to
+	// CheckerMax. Too short costs packets; too long delays the finding of a path that
+	// answers NOP-Outs and does not work.
+	Checker time.Duration
+	// CheckerMax is at least Checker.
+	CheckerMax time.Duration
 	// Command bounds one attempt of a command on one path.
 	Command time.Duration
 	// Request bounds a whole request over all attempts while a path lives; at least
@@ -75,6 +82,8 @@ func (t *Timeouts) table() []timer {
 	return []timer{
 		{"nop-interval", &t.NOPInterval, 1 * s, 10 * ms, 5 * min},
 		{"nop-timeout", &t.NOPTimeout, 1 * s, 10 * ms, 5 * min},
+		{"checker", &t.Checker, 5 * s, 100 * ms, 10 * min},
+		{"checker-max", &t.CheckerMax, 20 * s, 100 * ms, 1 * h},
 		{"command", &t.Command, 8 * s, 10 * ms, 10 * min},
 		{"request", &t.Request, 25 * s, 10 * ms, 1 * h},
 		{"abort", &t.Abort, 2 * s, 10 * ms, 1 * min},

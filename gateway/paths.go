@@ -68,6 +68,7 @@ func (g *Gateway) timers() multipath.Timers {
 		Command: t.Command, Request: t.Request, Abort: t.Abort, Reset: t.Reset, ResetDrain: t.ResetDrain,
 		Login: t.Login, FenceLogin: t.FenceLogin, Failback: t.Failback, Drain: t.Drain,
 		Rescan: t.Rescan, Reclaim: t.Reclaim, Gone: t.TargetGone,
+		Probe: t.Checker, Check: t.Checker, CheckMax: t.CheckerMax,
 	}
 }
 
@@ -176,6 +177,7 @@ func readCHAP(c *CHAPConfig) (*iscsi.CHAP, error) {
 func (g *Gateway) deviceRule(names ...string) multipath.Rule {
 	r := g.cfg.LUNRuleFor(names...)
 	rule := multipath.Rule{Selector: string(r.Selector), CacheProtected: r.Cache == CacheProtected, Quiesce: r.QuiesceTime}
+	rule.Marginal = r.Marginal.rule()
 	r.Fence.rule(&rule)
 	r.Reservation.rule(&rule)
 	limit, forever := r.AllPathsDown.Limit(g.cfg.Timeouts, g.guestTimeout(names))

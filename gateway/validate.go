@@ -192,6 +192,10 @@ func (v *validator) timeouts() {
 		v.fault(v.either("timeouts.request", "timeouts.command"), "does not fit",
 			fmt.Sprintf("request (%v) at least command (%v)", t.Request, t.Command))
 	}
+	if t.CheckerMax < t.Checker {
+		v.fault(v.either("timeouts.checker-max", "timeouts.checker"), "does not fit",
+			fmt.Sprintf("checker-max (%v) at least checker (%v)", t.CheckerMax, t.Checker))
+	}
 	if t.FenceLogin > t.Login {
 		v.fault(v.either("timeouts.fence-login", "timeouts.login"), "does not fit",
 			fmt.Sprintf("fence-login (%v) at most login (%v)", t.FenceLogin, t.Login))

@@ -22,6 +22,10 @@ type Config struct {
 	Disks []string
 	// Timeouts are added to a failback of 500 ms, which keeps tests short.
 	Timeouts map[string]string
+	// Marginal is what marginal: says, a YAML mapping in flow style. Default: no path
+	// counts as flapping or slow, since tests break paths again and again, on a machine
+	// that is slow by itself.
+	Marginal string
 	TCP      string // another NBD listener, "ip:port"
 }
 
@@ -76,6 +80,7 @@ func (c Config) yaml(dir string) string {
 	p("nbd: {listen: [%s]}", listen)
 	timeouts := map[string]string{"failback": "500ms"}
 	maps.Copy(timeouts, c.Timeouts)
+	p("marginal: %s", or(c.Marginal, "{losses: 0, slow: 0}"))
 	p("timeouts:")
 	for _, k := range slices.Sorted(maps.Keys(timeouts)) {
 		p("  %s: %s", k, timeouts[k])
