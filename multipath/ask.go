@@ -175,6 +175,10 @@ func (d *Device) watchGroupsLocked(out *outbox, now time.Time) {
 // transition (HAZARDS section 5, 2/04/0A).
 func (d *Device) tickGroupsLocked(b *backends.Batch, out *outbox, now time.Time) {
 	d.failTransitionsLocked(b, out, now)
+	if d.mayReturnLocked(out, now) {
+		d.pathsChangedLocked(b, out, now)
+	}
+	d.moveGroupLocked(out, now)
 	q := &d.ask
 	if q.over != nil && q.again && now.Sub(q.since) >= askPatience {
 		d.askLocked(out, nil, now)

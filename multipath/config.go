@@ -101,6 +101,8 @@ type Rule struct {
 	ExclusivePreferred bool
 	// Marginal says when a path that works is not used.
 	Marginal MarginalRule
+	// Failback is when what was lost is used again.
+	Failback FailbackRule
 }
 
 // FenceSwitch is when a means of fencing is used.
@@ -145,6 +147,7 @@ type Timers struct {
 	Rescan       time.Duration // between scans of a session that is up: 300 s
 	Reclaim      time.Duration // what is gone for so long is forgotten: 300 s
 	Gone         time.Duration // a login that finds no target is tried again after this, and then believed: 10 s
+	GroupSwitch  time.Duration // between two SET TARGET PORT GROUPS of ours: 10 s
 	Drain        time.Duration // draining at Close: 10 s
 }
 
@@ -157,7 +160,7 @@ func DefaultTimers() Timers {
 		ResetDrain: time.Second, ResetGap: 500 * time.Millisecond,
 		Login: 15 * time.Second, FenceLogin: 5 * time.Second, FenceRetry: time.Second, OwnRoute: 250 * time.Millisecond,
 		Failback: 15 * time.Second, Probe: 5 * time.Second, Check: 5 * time.Second, CheckMax: 20 * time.Second, SlowProbe: time.Minute,
-		Discover: time.Minute, DiscoverFail: time.Second, Scan: 5 * time.Second,
+		Discover: time.Minute, DiscoverFail: time.Second, Scan: 5 * time.Second, GroupSwitch: 10 * time.Second,
 		Rescan: 300 * time.Second, Reclaim: 300 * time.Second, Gone: 10 * time.Second, Drain: 10 * time.Second,
 	}
 }
@@ -178,7 +181,7 @@ func (t *Timers) all() []*time.Duration {
 	return []*time.Duration{
 		&t.Command, &t.Request, &t.Abort, &t.Reset, &t.ResetDrain, &t.ResetGap, &t.Login,
 		&t.FenceLogin, &t.FenceRetry, &t.OwnRoute, &t.Failback, &t.Probe, &t.Check, &t.CheckMax, &t.SlowProbe, &t.Discover,
-		&t.DiscoverFail, &t.Scan,
+		&t.DiscoverFail, &t.Scan, &t.GroupSwitch,
 		&t.Rescan, &t.Reclaim, &t.Gone, &t.Drain,
 	}
 }

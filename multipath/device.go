@@ -66,6 +66,20 @@ type Device struct {
 	reported time.Time    // when the newest report of them was asked for
 	ask      groupAsk
 
+	choice     choice
+	pin        uint16 // the port group of choice.pinned
+	wish       *wish
+	failback   failback
+	calm       calm
+	mover      mover
+	moved      bool          // the event of the present move was told
+	transition time.Duration // as the target told it last; 0: not told
+	groupsUsed []uint16      // the port groups that were in use last
+	groupGone  time.Time     // when none was any more
+	goneBy     string        // and why
+	candidates []candidate   // scratch
+	states     []groupState  // likewise
+
 	downSince time.Time // no path; zero: there is one
 	expired   bool      // all paths were down for longer than the rule allows
 	refusing  bool      // as the observer was told
@@ -277,6 +291,9 @@ func (d *Device) launchLocked(b *backends.Batch, out *outbox, t *task, p *Path, 
 	t.live++
 	t.sent = true
 	a.linkLocked()
+	if d.calm.watched {
+		d.calmLocked(out, now)
+	}
 	d.sel.Start(p.slot, a.bytes)
 	if f := t.downed; f != nil {
 		t.downed = nil
@@ -291,6 +308,9 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	p, t := a.path, a.t
 	elapsed := now.Sub(a.started)
 	a.unlinkLocked()
+	if d.calm.watched {
+		d.calmLocked(out, now)
+	}
 	a.done = true
 	d.sel.End(p.slot, a.bytes, elapsed)
 	if d.drained != nil {

@@ -73,6 +73,12 @@ const (
 	// TargetRemoved: a target portal is not listed any more, and nothing leads over
 	// it. Path is adapter and target number, Reason.
 	TargetRemoved
+	// GroupSwitch: requests go over other target port groups than before. Method
+	// tells how that came, Duration how long there was none. Reason.
+	GroupSwitch
+	// GroupSwitchFailed: the target was asked to make a group active, and it is not.
+	// Reason.
+	GroupSwitchFailed
 	// StoreFailed: something could not be kept. An alarm. Reason.
 	StoreFailed
 )
@@ -82,7 +88,8 @@ var eventNames = [...]string{
 	"path-enabled", "path-slow", "failover", "failback", "all-paths-down", "restored",
 	"ghost-held", "fence-start", "fence-done", "fence-failed", "device-added",
 	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed",
-	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed", "store-failed",
+	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed",
+	"group-switch", "group-switch-failed", "store-failed",
 }
 
 // String gives the name as the event stream shows it.

@@ -19,21 +19,12 @@ func (d *Device) usableLocked() PathSet {
 	return s
 }
 
-// pathsChangedLocked chooses the group in use anew: the usable paths of the
-// highest rank. It has to follow every change of what usableLocked looks at.
+// pathsChangedLocked chooses the paths in use anew (choice.go): usable ones of the
+// highest rank, but for what the failback rule keeps back. It has to follow every
+// change of what usableLocked looks at.
 func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Time) {
-	best, set := -1, PathSet(0)
-	for _, p := range d.paths {
-		if !p.usableLocked() {
-			continue
-		}
-		switch r := p.rankLocked(); {
-		case r > best:
-			best, set = r, PathSet(0).With(p.slot)
-		case r == best:
-			set = set.With(p.slot)
-		}
-	}
+	d.wishAheadLocked()
+	set, by := d.chooseLocked(out, now)
 	for _, p := range d.paths {
 		switch {
 		case set.Has(p.slot) && !d.inUse.Has(p.slot):
@@ -42,7 +33,13 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 			d.sel.Remove(p.slot)
 		}
 	}
+	was := d.inUse
 	d.inUse = set
+	if set != was {
+		d.switchedLocked(out, was, by, now)
+	}
+	d.moveGroupLocked(out, now)
+	d.probationsLocked(out, now)
 	d.tellCapacityLocked(b, false) // before anything is sent again
 	out.change |= d.informLocked()
 	d.checkDownLocked(b, out, now)

@@ -60,6 +60,7 @@ type Path struct {
 	openGen   uint64  // generation in that record
 	openAt    time.Time
 	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
+	waits     bool      // marginal, and held there by the failback rule
 	streak    uint8     // failures in a row
 	fails     uint8     // times down since it was last stable for long, less one; 255: or more
 	failedAt  uint64    // offset of the last request that failed by the path's fault
@@ -160,11 +161,14 @@ func (p *Path) reasonLocked(now time.Time) string {
 			why = fmt.Sprintf("on probation after %d losses", int(p.fails)+1)
 		}
 	}
-	left := max(p.stableAt.Sub(now), least)
-	if left <= 0 {
-		return why
+	wait, left := p.waitsLocked(now)
+	if left = max(left, least); wait == "" && left > 0 {
+		wait = fmt.Sprintf("back in %d s", (left+time.Second-1)/time.Second)
 	}
-	return fmt.Sprintf("%s, back in %d s", why, (left+time.Second-1)/time.Second)
+	if wait != "" {
+		why += ", " + wait
+	}
+	return why
 }
 
 func (p *Path) infoLocked(now time.Time) PathInfo {

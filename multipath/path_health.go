@@ -22,12 +22,7 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 	was := p.health
 	h, changed := nextHealth(was, e)
 	if h == Marginal && (e == EventSlow || changed) {
-		grow := min(p.fails, 8)
-		if d.rule.Marginal.Losses < 0 {
-			grow = 0
-		}
-		p.stableAt = now.Add(min(d.timers.Failback<<grow, maxFailback))
-		d.dueLocked(out, p.stableAt)
+		d.probateLocked(out, p, e, now)
 	}
 	if !changed {
 		if h == Down || h == Quarantined {
@@ -43,6 +38,7 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 	switch h {
 	case Up:
 		ev.Kind = PathUp
+		d.choice.left = d.choice.left.Without(p.slot) // its probation was enough
 		if was == Marginal {
 			ev.Kind = Failback
 			p.reason = ""

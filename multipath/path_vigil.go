@@ -132,10 +132,14 @@ func (d *Device) compareLocked(p *Path, now time.Time) {
 // probationLocked ends p's probation when its time is over and nothing speaks against
 // it any more.
 func (d *Device) probationLocked(b *backends.Batch, out *outbox, p *Path, now time.Time) {
+	if p.health != Marginal {
+		return
+	}
+	at, ok := d.failbackLocked(p, now)
 	switch {
-	case p.health != Marginal:
-	case now.Before(p.stableAt):
-		d.dueLocked(out, p.stableAt)
+	case !ok: // what it waits for comes with a step of its own
+	case now.Before(at):
+		d.dueLocked(out, at)
 	case p.vigil.passed(&d.rule.Marginal, now):
 		d.healthLocked(b, out, p, EventStable, "stable", now)
 	}

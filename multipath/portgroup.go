@@ -5,7 +5,6 @@ package multipath
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"time"
 
 	"pathgate/backends"
@@ -83,7 +82,7 @@ func (d *Device) groupsLocked(b *backends.Batch, out *outbox, r groupReport, now
 	if len(r.groups) == 0 || r.sent.Before(d.reported) {
 		return
 	}
-	d.reported = r.sent
+	d.reported, d.transition = r.sent, r.transition
 	limit := cmp.Or(r.transition, transitionTime)
 	told := false
 	for i := range r.groups {
@@ -98,6 +97,7 @@ func (d *Device) groupsLocked(b *backends.Batch, out *outbox, r groupReport, now
 	if changed || told {
 		d.pathsChangedLocked(b, out, now)
 	}
+	d.moveGroupLocked(out, now)
 	d.watchGroupsLocked(out, now)
 }
 
@@ -147,7 +147,7 @@ func (p *Path) reportedIn(groups []scsi.PortGroup) bool {
 }
 
 // name is the group as commands and tables name it.
-func (g *portGroup) name() string { return strconv.Itoa(int(g.id)) }
+func (g *portGroup) name() string { return name(g.id) }
 
 // accessOf is the state of a report. What no standard knows is not used.
 func accessOf(s scsi.AccessState) Access {

@@ -93,7 +93,6 @@ type Device struct {
 	Ghosts []Ghost `json:"ghosts,omitempty"`
 	// Groups are the target port groups, the best first; none without ALUA.
 	Groups []Group `json:"groups,omitempty"`
-	// Fencing is "fenced", or "timed" where a quiesce time stands in for a fence.
 	// Fencing is what proves that old writes of a lost path run no more while its
 	// portal stays away: "fenced" (another way to the same target), "pr-fenced"
 	// (another path to the same registrations), "timed" (a quiesce time), or
