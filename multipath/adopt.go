@@ -74,6 +74,7 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 	out.change |= d.informLocked()
 	d.pathsChangedLocked(b, out, time.Now())
 	pt.paths[lun] = p
+	pt.maskJoinedLocked(b, out, p, &f)
 	d.mu.Unlock()
 	pt.mu.Unlock()
 	if first {
@@ -82,6 +83,7 @@ func (m *Manager) join(b *backends.Batch, out *outbox, pt *port, lun uint16, f f
 		m.list = append(m.list[:len(m.list):len(m.list)], d)
 		m.mu.Unlock()
 		m.wg.Go(func() { d.run(m.devices) })
+		d.wakeFencers()
 		out.event(Event{Kind: DeviceAdded, Device: d.name, Path: name, Reason: d.identity.ID})
 	}
 	return p, nil

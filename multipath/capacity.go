@@ -59,10 +59,13 @@ type standing struct {
 	priority                  int    // of its access; 0: carries nothing
 }
 
-// standingsLocked gives the standing of each path, by slot.
+// standingsLocked gives the standing of each path, in the order of pathsLocked.
 func (d *Device) standingsLocked() []standing {
 	list := make([]standing, 0, len(d.paths))
 	for _, p := range d.paths {
+		if p.left {
+			continue
+		}
 		list = append(list, standing{
 			adapter: p.port.adapter.Name, adapterLimit: p.port.adapter.Bandwidth,
 			portal: p.port.portal, portalLimit: p.port.spec.Bandwidth,

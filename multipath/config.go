@@ -22,6 +22,8 @@ type Config struct {
 	// canonical name). Nil: the zero Rule for all. Called on any goroutine; it
 	// must not block.
 	Rule func(names ...string) Rule
+	// Claims say which paths are used; the zero value: all. See SetClaims.
+	Claims ClaimRules
 	// Store and Events are required.
 	Store  Store
 	Events Events

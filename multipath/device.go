@@ -313,9 +313,7 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	}
 	a.done = true
 	d.sel.End(p.slot, a.bytes, elapsed)
-	if d.drained != nil {
-		d.drainedLocked()
-	}
+	d.quieterLocked(out, p)
 	v := d.conflictLocked(b, out, a, res, now)
 	if a.req.Op == backends.Flush {
 		v.ghost = false

@@ -12,7 +12,7 @@ import (
 // downLocked tells that no path lives. One that is being proved or reset does.
 func (d *Device) downLocked() bool {
 	for _, p := range d.paths {
-		if p.live && p.health.Carries() {
+		if p.live && p.health.Carries() && p.mask == 0 {
 			return false
 		}
 	}

@@ -81,6 +81,10 @@ const (
 	GroupSwitchFailed
 	// StoreFailed: something could not be kept. An alarm. Reason.
 	StoreFailed
+	// PathMasked: a claim rule has taken a path out of its device, or keeps a LUN from
+	// becoming one. PathUnmasked: none does any more. Path, Reason; Device if known.
+	PathMasked
+	PathUnmasked
 )
 
 var eventNames = [...]string{
@@ -90,6 +94,7 @@ var eventNames = [...]string{
 	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed",
 	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed",
 	"group-switch", "group-switch-failed", "store-failed",
+	"path-masked", "path-unmasked",
 }
 
 // String gives the name as the event stream shows it.

@@ -14,6 +14,7 @@ import (
 type facts struct {
 	identity                scsi.Identity
 	vendor, product, serial string
+	revision                string
 	size                    uint64 // bytes
 	block, physical         uint32 // bytes
 	maxBlocks, optimal      uint32 // blocks; 0: not told
@@ -68,6 +69,9 @@ func (f *facts) geometry(size uint64) backends.Geometry {
 // informLocked makes Info of the weakest of what all paths say (P18).
 // Quarantined paths say nothing.
 func (d *Device) informLocked() (changed backends.Change) {
+	if d.pathCountLocked() == 0 && d.info.Load() != nil {
+		return 0 // nobody says anything any more: it stays as it was
+	}
 	i := backends.Info{
 		Size: d.base.size, LogicalBlock: d.base.block, PhysicalBlock: d.base.physical,
 		Caps: backends.CanFUA | backends.CanUnmap | backends.UnmapZeroes | backends.CanWriteZeroes |

@@ -83,7 +83,9 @@ type fakeLUN struct {
 	lag     time.Duration                                    // of each test read
 	turs    int
 	tests   int
+	noSync  bool // SYNCHRONIZE CACHE by Exec fails
 	syncs   int
+	asked   map[scsi.Opcode]int // commands of Exec, but for the list of LUNs
 	writes  int
 	waiting []func()
 	alua    *fakeALUA // nil: none
@@ -126,6 +128,7 @@ func (s *fakeServer) addLUN(lun uint16, m *medium, id scsi.Designator) *fakeLUN 
 	l := &fakeLUN{
 		srv: s, lun: lun, m: m, id: id, serial: "serial-" + fmt.Sprint(lun), product: "DISK", size: uint64(len(m.b)),
 		wce: true, fua: true, running: map[*fakeCmd]bool{}, attn: map[string]backends.Sense{},
+		asked: map[scsi.Opcode]int{},
 	}
 	s.luns[lun] = l
 	return l
@@ -442,6 +445,7 @@ type fakeSession struct {
 	lun  uint16
 	gen  uint64
 	geom backends.Geometry
+	subs int // requests submitted
 }
 
 func (s *fakeSession) Nexus() backends.Nexus { return s.n }
@@ -460,6 +464,7 @@ func (s *fakeSession) Submit(b *backends.Batch, reqs []*backends.Request) {
 	n := s.n
 	n.net.mu.Lock()
 	defer n.net.mu.Unlock()
+	s.subs += len(reqs)
 	for _, r := range reqs {
 		if n.up == nil || s.gen != n.up.gen || n.closed {
 			b.Complete(r, backends.Failed(backends.Transport))
@@ -646,6 +651,9 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 	}
 	l := p.srv.luns[s.lun]
 	cdb := scsi.CDB(c.CDB)
+	if l != nil && cdb.Opcode() != scsi.OpReportLUNs {
+		l.asked[cdb.Opcode()]++
+	}
 	if l != nil && l.sizing != nil && cdb.Opcode() == scsi.OpServiceActionIn16 {
 		l.sizing()
 	}
@@ -722,6 +730,12 @@ func (s *fakeServer) inquire(l *fakeLUN, cdb *scsi.CDB) ([]byte, backends.Result
 		if l.unready != nil {
 			return nil, *l.unready
 		}
+		return nil, backends.Done()
+	case scsi.OpSynchronizeCache10:
+		if l.noSync {
+			return nil, sense(3, 0x0c, 0)
+		}
+		l.syncs++
 		return nil, backends.Done()
 	case scsi.OpRead10:
 		rw, _ := scsi.DecodeReadWrite(raw)

@@ -92,6 +92,10 @@ func (d *Device) State() DeviceInfo {
 func (d *Device) Paths() []PathInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.pathsLocked()
+}
+
+func (d *Device) pathsLocked() []PathInfo {
 	now := time.Now()
 	list := make([]PathInfo, 0, len(d.paths))
 	for _, p := range d.paths {

@@ -104,7 +104,7 @@ func (q prober) identify(ctx context.Context) (f facts, err error) {
 	if std.Peripheral.Qualifier() != 0 || std.Peripheral.DeviceType() != 0 {
 		return f, errNoDisk
 	}
-	f.vendor, f.product = std.Vendor, std.Product
+	f.vendor, f.product, f.revision = std.Vendor, std.Product, std.Revision
 	f.implicit, f.explicit = std.PortGroupAccess&scsi.ALUAImplicit != 0, std.PortGroupAccess&scsi.ALUAExplicit != 0
 	if b, err = q.page(ctx, scsi.PageSerialNumber); err == nil {
 		f.serial, err = scsi.DecodeSerialNumber(b)

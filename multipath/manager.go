@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pathgate/backends"
@@ -22,7 +23,7 @@ type Manager struct {
 	keeper     keeper
 	gatewayKey uint32                   // see key.go; only read once Run has begun
 	nexuses    map[string]int           // numbers of nexuses in keys; guarded by adopting
-	disabled   map[string]bool          // from the store; only read
+	disabled   map[string]bool          // paths that join so; guarded by adopting
 	earlier    map[string][]GhostRecord // by device: what an earlier run left; guarded by adopting
 
 	stop    chan struct{} // closed by Close
@@ -32,6 +33,7 @@ type Manager struct {
 	devices context.Context // of the devices' timers
 	seekers []*seeker       // one per discovery
 
+	claims   atomic.Pointer[ClaimRules]
 	adopting sync.Mutex // one new path at a time; held over the store
 
 	mu      sync.Mutex
@@ -55,6 +57,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg: cfg, stop: make(chan struct{}), stopped: make(chan struct{}),
 		byKey: map[string]*Device{}, earlier: map[string][]GhostRecord{}, nexuses: map[string]int{},
 	}
+	m.claims.Store(&m.cfg.Claims)
 	m.keeper = keeper{m: m, kick: make(chan struct{}, 1)}
 	return m, nil
 }

@@ -35,6 +35,7 @@ type Path struct {
 	gen       uint64    // of the last login
 	proving   bool      // identity has to be proved again; not used meanwhile
 	held      bool      // no new requests: the LUN is being reset
+	mask      int       // number of the rule for which it is about to leave; 0: it stays
 	facts     facts
 	strange   bool // it contradicts the other paths
 	sized     bool // its target has announced another capacity
@@ -90,7 +91,7 @@ type Path struct {
 
 // usable tells whether the path may be given requests. Caller holds dev.mu.
 func (p *Path) usableLocked() bool {
-	return p.health.Carries() && p.live && !p.proving && !p.held && p.access.Serves()
+	return p.health.Carries() && p.live && !p.proving && !p.held && p.mask == 0 && p.access.Serves()
 }
 
 // rankUp is above all priorities: a path that is up comes before one on probation.
@@ -135,6 +136,9 @@ type PathInfo struct {
 	Errors     uint64        `json:"errors"`
 	Latency    time.Duration `json:"latency_ns"`
 	Ghosts     int           `json:"ghosts"`
+	// Masked is the number of the rule for which it is about to leave; Health then is
+	// "masked". 0: it stays.
+	Masked int `json:"masked,omitempty"`
 	// Kept: failed until it is reinstated. Asked: ReinstatePath has not ended yet.
 	Kept  bool `json:"kept,omitempty"`
 	Asked bool `json:"asked,omitempty"`
@@ -185,6 +189,9 @@ func (p *Path) infoLocked(now time.Time) PathInfo {
 	i.Priority = p.priorityLocked()
 	if g := p.portGroupLocked(); g != nil {
 		i.Group, i.Preferred = g.name(), g.preferred
+	}
+	if p.mask != 0 {
+		i.Masked, i.Health, i.Reason = p.mask, maskedHealth, p.maskReasonLocked()
 	}
 	for _, g := range d.ghosts {
 		if g.path == p.name {

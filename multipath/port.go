@@ -38,20 +38,22 @@ type port struct {
 	failing  bool        // LoginFailed was told
 	trying   bool        // a login over another route is under way
 	paths    map[uint16]*Path
-	leave    time.Duration       // the target wants us to log out within that time; 0: no
-	scanned  uint64              // generation of the last complete scan
-	scanAt   time.Time           // when it ended
-	asked    bool                // by an operator: the next scan takes what it finds
-	denied   int                 // logins in a row that were told that there is no such target
-	deniedAt time.Time           // the last one
-	found    bool                // by SendTargets
-	unlisted time.Time           // since then SendTargets does not tell of it; zero: it does
-	ended    bool                // taken out
-	again    bool                // scan again
-	attn     map[uint16]bool     // LUNs with a unit attention that asks for a proof
-	sized    map[uint16]bool     // of them, those about capacity
-	waiters  []chan struct{}     // closed after the next scan
-	told     map[uint16]string   // what is wrong with LUNs that are no paths
+	leave    time.Duration     // the target wants us to log out within that time; 0: no
+	scanned  uint64            // generation of the last complete scan
+	scanAt   time.Time         // when it ended
+	asked    bool              // by an operator: the next scan takes what it finds
+	denied   int               // logins in a row that were told that there is no such target
+	deniedAt time.Time         // the last one
+	found    bool              // by SendTargets
+	unlisted time.Time         // since then SendTargets does not tell of it; zero: it does
+	ended    bool              // taken out
+	again    bool              // scan again
+	attn     map[uint16]bool   // LUNs with a unit attention that asks for a proof
+	sized    map[uint16]bool   // of them, those about capacity
+	waiters  []chan struct{}   // closed after the next scan
+	told     map[uint16]string // what is wrong with LUNs that are no paths
+	masked   map[uint16]*maskedLUN
+	keys     map[uint16]uint32   // whose registrations paths left behind, see forgetKeys
 	fence    fencing             // of the goroutine only
 	helpless map[*Device]bool    // those with ghosts that nothing here fences, as told; likewise
 	next     map[uint16]probeDue // when paths that fail are proved again; likewise
@@ -290,7 +292,7 @@ func (pt *port) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		wait := pt.step(ctx)
+		wait := pt.part(ctx, pt.step(ctx))
 		if pt.isEnded() {
 			break
 		}

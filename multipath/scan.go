@@ -64,7 +64,7 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	if first == 0 && last == 0 {
 		last = defaultLastLUN
 	}
-	luns, err := pt.prober(first).luns(ctx, first, last)
+	luns, err := pt.prober(pt.directory(first)).luns(ctx, first, last)
 	if err != nil && first != 0 {
 		luns, err = pt.prober(0).luns(ctx, first, last)
 	}
@@ -79,6 +79,7 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 			return lostRetry
 		}
 	}
+	pt.forgetMasked(seen)
 	// Paths whose LUN is not listed any more say so themselves.
 	for lun := range pt.known() {
 		if !seen[lun] {
@@ -121,7 +122,7 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	delete(pt.sized, lun)
 	delete(pt.attn, lun)
 	pt.mu.Unlock()
-	if p != nil && p.isLeftAlone() {
+	if pt.masks(ctx, p, lun) || p != nil && p.isLeftAlone() {
 		return nil
 	}
 	defer func() { p.answered(err) }()
@@ -129,6 +130,9 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	f, err := pt.ask(ctx, q, lun)
 	if errors.Is(err, errLost) || ctx.Err() != nil {
 		return errLost
+	}
+	if errors.Is(err, errMasked) {
+		return nil
 	}
 	asleep := err != nil && f.asleep(err)
 	if asleep {
@@ -187,6 +191,9 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 func (pt *port) ask(ctx context.Context, q prober, lun uint16) (f facts, err error) {
 	for range probeAttentions {
 		if f, err = q.identify(ctx); err == nil {
+			err = pt.claim(ctx, lun, &f)
+		}
+		if err == nil {
 			err = q.measure(ctx, &f)
 		}
 		pt.mu.Lock()
@@ -401,6 +408,9 @@ func (pt *port) interval(p *Path) time.Duration {
 	t := &pt.m.cfg.Timers
 	p.dev.mu.Lock()
 	defer p.dev.mu.Unlock()
+	if p.mask != 0 {
+		return 0
+	}
 	switch p.health {
 	case Unknown:
 		return -1

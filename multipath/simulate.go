@@ -17,16 +17,15 @@ type Simulation struct {
 // Simulate tells what would be left of the device without the paths that lost
 // selects. Nothing changes.
 func (d *Device) Simulate(lost func(PathInfo) bool) Simulation {
-	paths := d.Paths()
-	var gone PathSet
+	d.mu.Lock()
+	paths, list := d.pathsLocked(), d.standingsLocked() // in the same order
+	d.mu.Unlock()
+	var gone PathSet // by their places there
 	for slot := range paths {
 		if lost(paths[slot]) {
 			gone = gone.With(slot)
 		}
 	}
-	d.mu.Lock()
-	list := d.standingsLocked() // as long as paths, or longer: none is ever removed
-	d.mu.Unlock()
 	s := Simulation{Before: capacityOf(list)}
 	s.After = lose(list, gone)
 	for slot := range paths {

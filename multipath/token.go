@@ -161,6 +161,7 @@ func (d *Device) orphans(keys []uint64) (list []uint64) {
 	}
 	for _, p := range d.paths {
 		needed[p.token] = true
+		needed[p.keyIn(p.gen)] = true // it may be about to leave it
 		if p.markedGen > 0 {
 			needed[p.keyIn(p.markedGen)] = true
 		}
