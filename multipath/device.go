@@ -46,6 +46,8 @@ type Device struct {
 	noCache bool // no path's LUN has a write cache
 	barred  bool // somebody else has reserved the LUN: no changes
 	reserve reserveNote
+	// takenAway are our keys that were taken away from ghosts that are not fenced yet.
+	takenAway []uint64
 
 	// capacity is as last told to the observer, or would have been.
 	capacity Capacity

@@ -318,6 +318,9 @@ func (d *Device) fence(pt *port, lun uint16, gen uint64, n int, method string) {
 	d.fencedLocked(&b, out, func(g *ghost) bool {
 		return g.port == pt && g.lun == lun && g.gen < gen && g.over == ""
 	}, method, now)
+	if len(d.ghosts) == 0 {
+		d.takenAway = nil
+	}
 	d.pumpLocked(&b, out, now)
 	if d.rule.Reservation.AllRegistrants {
 		out.kickAll(d) // keys that were kept for the proof may go

@@ -33,7 +33,7 @@ func (d *Device) ghostLocked(b *backends.Batch, out *outbox, a *attempt, now tim
 	if gen == 0 {
 		gen = a.gen
 	}
-	if gen < p.fenced || d.m.cfg.fenceOff {
+	if gen < p.fenced || d.m.cfg.fenceOff || unfenced {
 		return
 	}
 	g := &ghost{d: d, c: a.c, path: p.name, port: p.port, lun: p.lun, gen: gen, key: p.keyIn(gen), at: now, rec: GhostRecord{

@@ -122,7 +122,10 @@ func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) 
 		return preemptResetMethod, errNoHelper
 	}
 	q := prober{sess: h.sess, timeout: d.timers.Reset}
-	own, err := d.guarded(ctx, q, h, need, true)
+	slices.Sort(need)
+	need = slices.Compact(need)
+	left := d.notTaken(need) // an earlier attempt may have got no further than that
+	own, err := d.guarded(ctx, q, h, left, true)
 	if err != nil {
 		return preemptResetMethod, err
 	}
@@ -131,8 +134,7 @@ func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) 
 	if d.rule.FenceAbort {
 		action, method = scsi.PreemptAndAbort, preemptAbortMethod
 	}
-	slices.Sort(need)
-	for _, k := range slices.Compact(need) {
+	for _, k := range left {
 		err := q.reserveOut(ctx, action, own, k)
 		if refused(err) && action == scsi.PreemptAndAbort && d.mayReset() {
 			action, method = scsi.Preempt, preemptResetMethod
@@ -141,12 +143,16 @@ func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) 
 		if err != nil {
 			return method, err
 		}
+		d.setTaken(k)
 	}
 	if _, err := d.guarded(ctx, q, h, need, false); err != nil {
 		return method, err
 	}
-	if action == scsi.PreemptAndAbort {
+	if action == scsi.PreemptAndAbort && len(left) > 0 {
 		return method, nil
+	}
+	if !d.mayReset() {
+		return method, errors.New("the key is gone, and what had begun to run cannot be waited for")
 	}
 	r, err := d.resetOver(ctx, h.port, h.sess)
 	if err == nil && r != backends.TMComplete {
@@ -209,9 +215,27 @@ func (d *Device) setPreempted(pt *port, lun uint16) {
 	for _, p := range d.paths {
 		if p.port == pt && p.lun == lun {
 			p.preempted = !p.live
-			p.token = 0
 		}
 	}
+}
+
+// setTaken notes that a key of ours was taken away.
+func (d *Device) setTaken(key uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.takenAway = append(d.takenAway, key)
+}
+
+// notTaken gives those of keys that were not taken away.
+func (d *Device) notTaken(keys []uint64) (left []uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range keys {
+		if !slices.Contains(d.takenAway, k) {
+			left = append(left, k)
+		}
+	}
+	return left
 }
 
 // refused tells that a target does not know a service action.

@@ -224,14 +224,14 @@ func twoGroups(t *testing.T, change func(*Config)) (*bed, *fakeLUN) {
 }
 
 // cutUnder sends W1, waits until it runs at the target, and takes its portal away.
-func cutUnder(t *testing.T, bd *bed, l *fakeLUN) (w1 *call, portal string) {
+func cutUnder(t *testing.T, bd *bed, l *fakeLUN, slow time.Duration) (w1 *call, portal string) {
 	t.Helper()
 	first := true
 	bd.net.with(func() {
 		l.delay = func(r *backends.Request) time.Duration {
 			if r.Op == backends.Write && first {
 				first = false
-				return 3 * time.Second
+				return slow
 			}
 			return 0
 		}
@@ -248,34 +248,37 @@ func cutUnder(t *testing.T, bd *bed, l *fakeLUN) (w1 *call, portal string) {
 }
 
 // Rule 6(c): no portal of the group is left. The key of the lost path is taken away
-// over the other group, and a reset waits for what runs.
+// over the other group, and a reset waits for what runs; also when the first one is
+// not answered in time.
 func TestH01PreemptFencesOverAnotherGroup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bd, l := twoGroups(t, reserving(nil))
-		w1, _ := cutUnder(t, bd, l)
-		begin := time.Now()
-		mustOK(t, w1)
-		w2 := write(bd.device(), 0, 4096, 2)
-		mustOK(t, w2)
-		if took := w2.at.Sub(begin); took < 2*time.Second || took > 5*time.Second {
-			t.Errorf("W2 took %v, want to wait for the 3 s of W1", took)
-		}
-		got := bd.events.of(FenceDone)
-		if len(got) != 1 || got[0].Method != preemptResetMethod {
-			t.Errorf("fences: %+v", got)
-		}
-		time.Sleep(5 * time.Second)
-		if v := bd.net.peek(l); v != 2 {
-			t.Errorf("the medium has %d, want 2", v)
-		}
-		bd.net.mend("10.0.0.1:3260")
-		bd.net.mend("10.0.0.2:3260")
-		time.Sleep(20 * time.Second)
-		if n := bd.used(); n != 2 {
-			t.Errorf("%d paths are used again", n)
-		}
-		bd.stop()
-	})
+	for _, slow := range []time.Duration{3 * time.Second, 8 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			bd, l := twoGroups(t, reserving(nil))
+			w1, _ := cutUnder(t, bd, l, slow)
+			begin := time.Now()
+			mustOK(t, w1)
+			w2 := write(bd.device(), 0, 4096, 2)
+			mustOK(t, w2)
+			if took := w2.at.Sub(begin); took < slow-time.Second || took > slow+4*time.Second {
+				t.Errorf("W2 took %v, want to wait for the %v of W1", took, slow)
+			}
+			got := bd.events.of(FenceDone)
+			if len(got) != 1 || got[0].Method != preemptResetMethod {
+				t.Errorf("fences: %+v", got)
+			}
+			time.Sleep(10 * time.Second)
+			if v := bd.net.peek(l); v != 2 {
+				t.Errorf("the medium has %d, want 2", v)
+			}
+			bd.net.mend("10.0.0.1:3260")
+			bd.net.mend("10.0.0.2:3260")
+			time.Sleep(20 * time.Second)
+			if n := bd.used(); n != 2 {
+				t.Errorf("%d paths are used again", n)
+			}
+			bd.stop()
+		})
+	}
 }
 
 // Without a reservation the key proves nothing: what the target has not read yet
@@ -283,7 +286,7 @@ func TestH01PreemptFencesOverAnotherGroup(t *testing.T) {
 func TestH01NoReservationNoPreempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bd, l := twoGroups(t, func(*Config) {})
-		w1, portal := cutUnder(t, bd, l)
+		w1, portal := cutUnder(t, bd, l, 3*time.Second)
 		mustOK(t, w1)
 		w2 := write(bd.device(), 0, 4096, 2)
 		time.Sleep(10 * time.Second)
@@ -318,7 +321,7 @@ func TestH12ResetOffOnSharedLUN(t *testing.T) {
 					l.keys = []uint64{c.key}
 				}
 				bd.start(func(cfg *Config) { cfg.Rule = func(...string) Rule { return c.rule } })
-				w1, portal := cutUnder(t, bd, l)
+				w1, portal := cutUnder(t, bd, l, 3*time.Second)
 				mustOK(t, w1)
 				w2 := write(bd.device(), 0, 4096, 2)
 				time.Sleep(10 * time.Second)

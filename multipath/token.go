@@ -81,7 +81,10 @@ func (pt *port) mark(ctx context.Context, q prober, p *Path, gen uint64) error {
 			return errLost
 		}
 	}
-	if err != nil && m.state == 0 {
+	if err != nil && d.rule.Reservation.AllRegistrants && !refused(err) {
+		return pt.fault(p, err) // not used before it has its key
+	}
+	if err != nil {
 		m.state, m.reason = unsupportedState(d), err.Error()
 	}
 	pt.marked(p, gen, before.keys, m)

@@ -27,6 +27,8 @@ type Config struct {
 	// that is slow by itself.
 	Marginal string
 	TCP      string // another NBD listener, "ip:port"
+	// Unfenced runs the program that does not fence: a negative control.
+	Unfenced bool
 }
 
 // Target is one entry of targets:.

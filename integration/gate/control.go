@@ -29,6 +29,7 @@ type (
 		Generation                            int
 		Reads, Writes, Errors                 int64
 		Ghosts                                int
+		Fencing                               string
 	}
 	// Device is an element of /v1/devices and of `device list -o json`.
 	Device struct {
@@ -39,6 +40,7 @@ type (
 		PathsUp        int `json:"paths_up"`
 		PathsTotal     int `json:"paths_total"`
 		State          string
+		Fencing        string
 		Queued         int
 		UsedBy         []string `json:"used_by"`
 	}

@@ -58,6 +58,9 @@ func New(t testing.TB, c Config) *Gate {
 func Make(t testing.TB, c Config) *Gate {
 	t.Helper()
 	g := &Gate{binary: Binary(t)}
+	if c.Unfenced {
+		g.binary = Unfenced(t)
+	}
 	// Not t.TempDir: its name is longer than that of a unix socket may be.
 	dir, err := os.MkdirTemp("", "gate-")
 	if err != nil {
