@@ -163,45 +163,45 @@ func (d *Device) agree(p *Path, f *facts, sized bool) string {
 	d.mu.Lock()
 	newcomer := p.facts.block == 0
 	why := d.base.differs(f)
-	grows := why != "" && d.base.grownTo(f)
-	if grows && !newcomer {
+	if why != "" && !newcomer && d.base.grownTo(f) {
 		p.facts.size, p.sized = f.size, p.sized || sized
-		if grows = d.allGrownLocked(f.size); grows {
-			d.base.size = f.size
-		}
-		if grows || p.sized {
-			why = "" // larger than it is used
+		if p.sized || d.allGrownLocked(f.size) {
+			why = "" // larger than it is used; see growLocked
 		}
 	}
 	p.strange = why != "" && newcomer
 	if why == "" && !d.used {
 		if i := slices.IndexFunc(d.paths, func(o *Path) bool { return o.strange }); i >= 0 {
 			why = d.paths[i].name + " shows the same identity and is another"
-			newcomer, grows = false, false
+			newcomer = false
 		}
 	}
 	var others []*Path
-	if why == "" && grows || why != "" && newcomer && !d.used {
-		// The others are good again; or none is, since nobody knows which is right.
-		others = slices.DeleteFunc(slices.Clone(d.paths), func(o *Path) bool { return o == p })
-	}
-	if grows && why == "" {
-		for _, o := range d.paths {
-			o.sized = false
-		}
+	if why != "" && newcomer && !d.used { // nobody knows which is right
+		others = d.othersLocked(p)
 	}
 	d.mu.Unlock()
 	for _, o := range others {
-		if why != "" {
-			o.port.refuse(o, fmt.Sprintf("%s shows the same identity and is another: %s", p.name, why))
-			continue
-		}
-		o.port.mu.Lock()
-		o.port.attn[o.lun] = true
-		o.port.mu.Unlock()
-		o.port.wake()
+		o.port.refuse(o, fmt.Sprintf("%s shows the same identity and is another: %s", p.name, why))
 	}
 	return why
+}
+
+func (d *Device) othersLocked(p *Path) []*Path {
+	return slices.DeleteFunc(slices.Clone(d.paths), func(o *Path) bool { return o == p || o.left })
+}
+
+// growLocked makes d as large as p, which was just proved, if all paths are: their
+// sessions know it already. It gives those that may be good again by that.
+func (d *Device) growLocked(p *Path) []*Path {
+	if !d.base.grownTo(&p.facts) || !d.allGrownLocked(p.facts.size) {
+		return nil
+	}
+	d.base.size = p.facts.size
+	for _, o := range d.paths {
+		o.sized = false
+	}
+	return d.othersLocked(p)
 }
 
 // allGrownLocked tells whether every path that is logged in shows that size, and

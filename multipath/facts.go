@@ -58,10 +58,11 @@ func (f *facts) grownTo(g *facts) bool {
 	return g.size > f.size && f.differs(&same) == ""
 }
 
-// geometry is what the path's session needs; size is the device's.
-func (f *facts) geometry(size uint64) backends.Geometry {
+// geometry is what the path's session needs. The device may be smaller, and checks
+// that itself.
+func (f *facts) geometry() backends.Geometry {
 	return backends.Geometry{
-		LogicalBlock: f.block, Size: size, FUA: f.fua,
+		LogicalBlock: f.block, Size: f.size, FUA: f.fua,
 		Unmap: f.unmap, WriteSame: f.writeSame, MaxBlocks: f.maxBlocks,
 	}
 }

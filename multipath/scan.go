@@ -180,7 +180,7 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	} else if err := pt.mark(ctx, q, p, gen); err != nil {
 		return err
 	}
-	p.sess.SetGeometry(gen, f.geometry(p.dev.Info().Size))
+	p.sess.SetGeometry(gen, f.geometry())
 	pt.reinstated(p, gen, f, unread)
 	return nil
 }
@@ -268,12 +268,14 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts, unread bool) {
 	out := newOutbox()
 	now := time.Now()
 	d := p.dev
+	var grown []*Path
 	pt.mu.Lock()
 	d.mu.Lock()
 	if pt.up && pt.login.Generation == gen && p.gen == gen {
 		// One that came since then asks for another proof first.
 		p.facts, p.noLUN, p.live, p.unread = f, false, true, unread
 		p.swapped, p.okGen = "", gen
+		grown = d.growLocked(p)
 		out.change |= d.informLocked()
 		// Access first: a path that turns out to be on standby is in no group even
 		// for a moment.
@@ -292,6 +294,12 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts, unread bool) {
 	pt.mu.Unlock()
 	d.send(&b, out)
 	b.Run()
+	for _, o := range grown { // to be proved at the new size, as far as they were refused
+		o.port.mu.Lock()
+		o.port.attn[o.lun] = true
+		o.port.mu.Unlock()
+		o.port.wake()
+	}
 }
 
 // change applies a health event to p and keeps it out of use until the next
