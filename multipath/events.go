@@ -85,6 +85,11 @@ const (
 	// becoming one. PathUnmasked: none does any more. Path, Reason; Device if known.
 	PathMasked
 	PathUnmasked
+	// ComponentLost: paths failed together, and Cause and Object are what they have in
+	// common. Told once. Count of paths, Reason; Device if the cause is a LUN.
+	ComponentLost
+	// ComponentBack: some of it works again; Count of paths that do, Duration.
+	ComponentBack
 )
 
 var eventNames = [...]string{
@@ -95,6 +100,7 @@ var eventNames = [...]string{
 	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed",
 	"group-switch", "group-switch-failed", "store-failed",
 	"path-masked", "path-unmasked",
+	"component-lost", "component-back",
 }
 
 // String gives the name as the event stream shows it.
@@ -113,6 +119,8 @@ type Event struct {
 	Path   string // "vmhba0:0:2"
 	Health Health
 	Loss   backends.LossClass
+	Cause  Cause
+	Object string // what broke: an adapter, a portal, ...
 	// Reason is for people; text from targets in it is quoted.
 	Reason   string
 	Method   string // "relogin+lun-reset", "preempt+lun-reset", "preempt-and-abort", "timed"

@@ -21,6 +21,7 @@ import (
 type Manager struct {
 	cfg        Config
 	keeper     keeper
+	incidents  incidents
 	gatewayKey uint32                   // see key.go; only read once Run has begun
 	nexuses    map[string]int           // numbers of nexuses in keys; guarded by adopting
 	disabled   map[string]bool          // paths that join so; guarded by adopting
@@ -58,6 +59,7 @@ func New(cfg Config) (*Manager, error) {
 		byKey: map[string]*Device{}, earlier: map[string][]GhostRecord{}, nexuses: map[string]int{},
 	}
 	m.claims.Store(&m.cfg.Claims)
+	m.incidents = newIncidents()
 	m.keeper = keeper{m: m, kick: make(chan struct{}, 1)}
 	return m, nil
 }
@@ -100,6 +102,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 	var kept sync.WaitGroup
 	kept.Go(m.keeper.run)
+	m.wg.Go(func() { m.watchIncidents(work) })
 	m.discoverAll()
 	select {
 	case <-ctx.Done():

@@ -66,6 +66,7 @@ type Path struct {
 	fails     uint8     // times down since it was last stable for long, less one; 255: or more
 	failedAt  uint64    // offset of the last request that failed by the path's fault
 	ours      bool      // its session is lost by our own doing
+	cause     string    // what broke beyond the path itself, while it is down; "": nothing
 	vigil     vigil
 	check     checker
 
@@ -121,9 +122,11 @@ type PathInfo struct {
 	Group     string `json:"group,omitempty"`
 	Preferred bool   `json:"preferred,omitempty"`
 	// Priority: paths with the highest one are used together. 0: of no use.
-	Priority int       `json:"priority"`
-	Reason   string    `json:"reason,omitempty"`
-	Changed  time.Time `json:"changed"`
+	Priority int `json:"priority"`
+	// Cause is what broke, if that is more than the path: "adapter vmhba1".
+	Cause   string    `json:"cause,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Changed time.Time `json:"changed"`
 	// Used: requests go here now.
 	Used       bool          `json:"used"`
 	Generation uint64        `json:"generation"`
@@ -155,7 +158,10 @@ func (p *Path) reasonLocked(now time.Time) string {
 	case !p.live && p.health.Carries():
 		return "no session"
 	}
-	if p.health != Marginal {
+	switch {
+	case p.cause != "" && p.health == Down:
+		return p.cause + ": " + p.reason
+	case p.health != Marginal:
 		return p.reason
 	}
 	why, least := p.vigil.reason(&p.dev.rule.Marginal, now)
@@ -184,7 +190,7 @@ func (p *Path) infoLocked(now time.Time) PathInfo {
 		Used: d.inUse.Has(p.slot), Generation: p.gen, Inflight: p.inflight, Pending: p.bytes,
 		Reads: p.reads, Writes: p.writes, ReadBytes: p.readB, WriteBytes: p.writeB,
 		Errors: p.errors, Latency: p.latency, Kept: p.kept, Asked: p.asked,
-		Fencing: d.fenceLevelLocked(p).String(),
+		Fencing: d.fenceLevelLocked(p).String(), Cause: p.cause,
 	}
 	i.Priority = p.priorityLocked()
 	if g := p.portGroupLocked(); g != nil {

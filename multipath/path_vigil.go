@@ -149,6 +149,7 @@ func (d *Device) probationLocked(b *backends.Batch, out *outbox, p *Path, now ti
 // one before.
 func (d *Device) guardLocked(p *Path, e HealthEvent, now time.Time) {
 	v := &p.vigil
+	d.m.incidents.changed()
 	switch p.health {
 	case Up:
 		if v.doubt != noDoubt {

@@ -34,6 +34,8 @@ type port struct {
 	tagKnown bool
 	loss     backends.Loss
 	lostAt   time.Time
+	awayAt   time.Time // its own session is lost since; zero: it is there, or never was
+	awayBy   backends.LossClass
 	protocol []time.Time // recent losses since the target broke the protocol
 	failing  bool        // LoginFailed was told
 	trying   bool        // a login over another route is under way
@@ -89,6 +91,7 @@ func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 	pt.up, pt.login, pt.failing, pt.trying, pt.leave = true, l, false, false, 0
 	pt.denied = 0
 	if l.Route.Own() {
+		pt.awayAt = time.Time{}
 		pt.tag, pt.tagKnown = l.GroupTag, true
 		now := time.Now()
 		for _, p := range pt.paths {
@@ -133,6 +136,7 @@ func (pt *port) Down(b *backends.Batch, _ backends.Nexus, loss backends.Loss) {
 	first := !pt.failing && !was
 	pt.up, pt.trying, pt.loss, pt.leave = false, false, loss, 0
 	gone := pt.deniedLocked(loss, now)
+	pt.awayLocked(loss, was, now)
 	pt.failing = pt.failing || !was
 	if was {
 		pt.lostAt = now

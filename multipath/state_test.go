@@ -85,7 +85,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("health %d has no name", h)
 		}
 	}
-	for k := PathUp; k <= StoreFailed; k++ {
+	for k := PathUp; k <= ComponentBack; k++ {
 		if strings.Contains(k.String(), "(") || k.String() == "" {
 			t.Errorf("event %d has no name", k)
 		}
