@@ -81,6 +81,7 @@ type vigil struct {
 	errors int       // of them failed
 	mean   time.Duration
 	others time.Duration // likewise of the sibling that it is compared with
+	known  bool          // others is set
 	tested int           // test reads in mean
 
 	slowFor int // judgements in a row
@@ -108,7 +109,7 @@ func (v *vigil) lose(m *MarginalRule, now time.Time) bool {
 
 // begin starts a recheck.
 func (v *vigil) begin(now time.Time) {
-	v.since, v.reads, v.errors, v.tested, v.mean, v.others = now, 0, 0, 0, 0, 0
+	v.since, v.reads, v.errors, v.tested, v.mean, v.known = now, 0, 0, 0, 0, false
 }
 
 // test takes a test read that took d, or failed.
@@ -144,7 +145,7 @@ func (v *vigil) passed(m *MarginalRule, now time.Time) bool {
 		}
 		return true
 	case doubtSlow:
-		return v.tested >= meanOver && v.others > 0 && v.mean <= 2*v.others+m.Floor/2
+		return v.tested >= meanOver && v.known && v.mean <= 2*v.others+m.Floor/2
 	case noDoubt:
 	}
 	return true
@@ -169,7 +170,7 @@ func (v *vigil) reason(m *MarginalRule, now time.Time) (why string, left time.Du
 		why = "slower than its siblings"
 		if v.tested > 0 {
 			why += fmt.Sprintf(": a test read takes %v", shortTime(v.mean))
-			if v.others > 0 {
+			if v.known {
 				why += fmt.Sprintf(", theirs %v", shortTime(v.others))
 			}
 		}

@@ -116,7 +116,7 @@ func (d *Device) compareLocked(p *Path, now time.Time) {
 	}
 	o := d.siblingLocked(p)
 	if o == nil {
-		p.vigil.others = 0
+		p.vigil.known = false
 		return
 	}
 	if o.check.ref.Before(now) {
@@ -125,7 +125,7 @@ func (d *Device) compareLocked(p *Path, now time.Time) {
 	}
 	o.check.ref = now.Add(4 * d.rule.Marginal.Interval)
 	if o.vigil.tested >= meanOver/2 {
-		p.vigil.others = o.vigil.mean
+		p.vigil.others, p.vigil.known = o.vigil.mean, true
 	}
 }
 
