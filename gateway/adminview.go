@@ -50,7 +50,7 @@ func showPath(p multipath.PathInfo) control.Path {
 		Disabled: p.Health == control.HealthDisabled, Used: p.Used, Generation: p.Generation,
 		Inflight: p.Inflight, PendingBytes: p.Pending, Reads: p.Reads, Writes: p.Writes,
 		BytesRead: p.ReadBytes, BytesWritten: p.WriteBytes, Errors: p.Errors,
-		LatencyUs: p.Latency.Microseconds(), Ghosts: p.Ghosts, Fencing: p.Fencing,
+		LatencyUs: p.Latency.Microseconds(), Ghosts: p.Ghosts, Fencing: p.Fencing, VMs: p.VMs,
 	}
 }
 
@@ -73,7 +73,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 		Name: i.Name, Identity: i.Identity, Weak: i.Weak, Size: i.Size, BlockSize: i.Block,
 		Vendor: i.Vendor, Product: i.Product, Serial: i.Serial, PathsUsed: i.Used, PathsTotal: i.Paths,
 		CapacityNow: i.Capacity.Now, CapacityNominal: i.Capacity.Nominal, CapacityUnit: i.Capacity.Unit,
-		Selector: i.Selector, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
+		Selector: i.Selection.Name, SelectorOptions: showSelection(i.Selection), SelectorSet: i.SelectionSet, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
 		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, Barred: i.Barred, State: control.DeviceAvailable,
 	}
 	if i.Alias != "" {

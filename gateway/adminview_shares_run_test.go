@@ -51,8 +51,9 @@ func startGateway(t *testing.T, text string) (g *Gateway, c *control.Client, sto
 	return g, c, stop
 }
 
-// attachedDisk waits until what is set for a disk is in force.
-func attachedDisk(t *testing.T, c *control.Client, disk string) control.DiskShare {
+// attachedDisk waits until what is set for the disk is in force.
+func attachedDisk(t *testing.T, c *control.Client) control.DiskShare {
+	const disk = "vm1/root"
 	t.Helper()
 	deadline, tick := time.After(30*time.Second), time.NewTicker(2*time.Millisecond)
 	defer tick.Stop()
@@ -82,7 +83,7 @@ vms: [{name: vm1, disks: [{name: root, file: ` + filepath.Join(dir, "disk.img") 
 	ctx := t.Context()
 
 	c, stop := runGateway(t, text)
-	d := attachedDisk(t, c, "vm1/root")
+	d := attachedDisk(t, c)
 	if f := d.Flows[0]; f.LUN != lun || f.Effective.Shares != 1000 || f.Effective.Weight != 1000 || f.Effective.Priority != 5 {
 		t.Errorf("at first: %+v, %+v", f, f.Effective)
 	}
@@ -118,7 +119,7 @@ vms: [{name: vm1, disks: [{name: root, file: ` + filepath.Join(dir, "disk.img") 
 	stop()
 
 	c, stop = runGateway(t, text)
-	d = attachedDisk(t, c, "vm1/root")
+	d = attachedDisk(t, c)
 	check("after a restart", d)
 	if p := d.Flows[0].Effective.Priority; p != 8 {
 		t.Errorf("priority %d after a restart, want 8", p)
@@ -135,7 +136,7 @@ vms: [{name: vm1, disks: [{name: root, file: ` + filepath.Join(dir, "disk.img") 
 	stop()
 
 	c, _ = runGateway(t, text)
-	d = attachedDisk(t, c, "vm1/root")
+	d = attachedDisk(t, c)
 	if e := d.Flows[0].Effective; e.Shares != 1000 || e.Priority != 5 || len(d.Overridden) != 0 {
 		t.Errorf("after a reset and a restart: %+v", e)
 	}

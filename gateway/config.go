@@ -5,6 +5,8 @@ package gateway
 import (
 	"net/netip"
 	"time"
+
+	"pathgate/multipath"
 )
 
 // Config is one gateway's declaration, read by Load or Parse, which leave no field
@@ -107,8 +109,9 @@ type LUNRule struct {
 	// local file, a prefix of one with a trailing "*", or "*" for all LUNs and files. Of
 	// a file's rule only Scheduler and the queue's bounds count.
 	ID string
-	// Selector picks the path inside the group in use. Default service-time.
-	Selector Selector
+	// Selector picks the path inside the group in use, and says which paths make the
+	// group. Default service-time. What was set at run time takes its place.
+	Selector multipath.Selection
 	// AllPathsDown says what happens to requests while no path lives.
 	AllPathsDown AllPathsDown
 	// Cache says whether the LUN's write cache survives a target restart. Default

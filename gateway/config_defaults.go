@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"pathgate/multipath"
 )
 
 // This file and the timer table are the only places where defaults are set.
@@ -29,7 +31,7 @@ func defaultDisk() DiskConfig { return DiskConfig{Open: OpenWait, Share: default
 // defaultLUNRule needs the timeouts, since QuiesceTime has its default there.
 func (c *Config) defaultLUNRule() LUNRule {
 	return LUNRule{
-		Selector:     SelectServiceTime,
+		Selector:     multipath.Selection{}.Normal(),
 		AllPathsDown: AllPathsDown{Mode: AllPathsDownAuto},
 		Cache:        CacheVolatile,
 		QuiesceTime:  c.Timeouts.Quiesce,

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pathgate/multipath"
 )
 
@@ -24,7 +26,7 @@ func TestFenceConfig(t *testing.T) {
 		var got multipath.Rule
 		r.Fence.rule(&got)
 		r.Reservation.rule(&got)
-		if got != want {
+		if !cmp.Equal(got, want) {
 			t.Errorf("%s: got %+v, want %+v", text, got, want)
 		}
 	}

@@ -174,7 +174,7 @@ func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 		"shared", "fence-reset", "fence-abort", "reservation", "marginal", "queue-commands", "queue-bytes")
 	o.require("id")
 	o.text("id", &r.ID, checkLUNPattern)
-	enum(o, "selector", &r.Selector, SelectRoundRobin, SelectServiceTime)
+	d.selector(o, &r.Selector)
 	parsed(o, "all-paths-down", &r.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	enum(o, "cache", &r.Cache, CacheVolatile, CacheProtected)
 	o.duration("quiesce-time", &r.QuiesceTime, 0, 24*time.Hour)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"pathgate/multipath"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -64,7 +66,7 @@ func TestExampleParses(t *testing.T) {
 			LUNRange:     LUNRange{0, 255},
 		}},
 		LUNs: []LUNRule{{
-			ID: "*", Selector: SelectServiceTime, AllPathsDown: AllPathsDown{Mode: AllPathsDownQueue}, Cache: CacheVolatile,
+			ID: "*", Selector: multipath.Selection{Name: "service-time"}, AllPathsDown: AllPathsDown{Mode: AllPathsDownQueue}, Cache: CacheVolatile,
 			Marginal: defaultMarginal(),
 			Fence:    FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
 			Scheduler: defaultScheduler(), QueueCommands: 1024, QueueBytes: 64 << 20,

@@ -69,15 +69,6 @@ const (
 	DigestRequire Digest = "require"
 )
 
-// Selector names a path selector.
-type Selector string
-
-// The selectors that a rule may name.
-const (
-	SelectRoundRobin  Selector = "round-robin"
-	SelectServiceTime Selector = "service-time"
-)
-
 // CacheMode tells what a LUN's write cache survives.
 type CacheMode string
 

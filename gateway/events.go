@@ -117,6 +117,7 @@ const (
 	KindReservationLost     // it is not any more
 	KindReservationConflict // it is another's, or others may write too
 	KindStoreFailed         // something could not be kept for the next start
+	KindSelectorChanged     // paths are selected in another way, set by an administrator
 
 	KindSessionUp   // logged in to a target
 	KindSessionDown // logged out of it, or lost
@@ -181,6 +182,7 @@ var kindNames = [...]string{
 	KindGatewayStarted:      "gateway-started",
 	KindGatewayStopping:     "gateway-stopping",
 	KindEventsLost:          "events-lost",
+	KindSelectorChanged:     "selector-changed",
 }
 
 // String gives the name as it is in JSON and on the command line.

@@ -176,7 +176,7 @@ func readCHAP(c *CHAPConfig) (*iscsi.CHAP, error) {
 // deviceRule gives the rule of a device that is known by these names.
 func (g *Gateway) deviceRule(names ...string) multipath.Rule {
 	r := g.cfg.LUNRuleFor(names...)
-	rule := multipath.Rule{Selector: string(r.Selector), CacheProtected: r.Cache == CacheProtected, Quiesce: r.QuiesceTime}
+	rule := multipath.Rule{Selector: r.Selector, CacheProtected: r.Cache == CacheProtected, Quiesce: r.QuiesceTime}
 	rule.Marginal = r.Marginal.rule()
 	r.Fence.rule(&rule)
 	r.Reservation.rule(&rule)

@@ -72,6 +72,8 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindPathRemoved, SeverityNotice, "path is forgotten"}
 	case multipath.TargetRemoved:
 		return eventRow{KindTargetRemoved, SeverityNotice, "target portal is forgotten"}
+	case multipath.SelectorChanged:
+		return eventRow{KindSelectorChanged, SeverityNotice, "paths are selected in another way"}
 	case multipath.StoreFailed:
 		return eventRow{KindStoreFailed, SeverityCritical, "state could not be kept"}
 	}

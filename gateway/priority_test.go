@@ -19,7 +19,7 @@ nbd: {listen: [unix:` + filepath.Join(dir, "n.sock") + `]}
 vms: [{name: vm1, priority: 7, disks: [{name: root, file: ` + filepath.Join(dir, "disk.img") + `, size: 1MiB}]}]
 `
 	open := func(g *Gateway, c *control.Client) nbd.Handle {
-		attachedDisk(t, c, "vm1/root")
+		attachedDisk(t, c)
 		h, err := (*exports)(g).Open(t.Context(), "vm1/root", nbd.Peer{Connection: "test"}, nbd.Use)
 		if err != nil {
 			t.Fatal(err)

@@ -41,7 +41,7 @@ const (
 	storeFile = "state.db"
 	lockFile  = "state.lock"
 	// storeSchema is the version that this code writes; it reads the older ones too.
-	storeSchema   = 2
+	storeSchema   = 3
 	storePageSize = 4096
 )
 
@@ -57,17 +57,22 @@ const (
 	bucketLUNs     = "lun-numbers"
 	bucketLUNNext  = "lun-next"
 	bucketShares   = "share-overrides" // since version 2
+	bucketSelected = "path-selection"  // since version 3
 )
 
 func storeBuckets() []string {
 	return []string{
 		bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
 		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext, bucketShares,
+		bucketSelected,
 	}
 }
 
 // hasBucket tells whether a store of a version has the bucket.
-func hasBucket(name string, schema int) bool { return name != bucketShares || schema >= 2 }
+func hasBucket(name string, schema int) bool {
+	since := map[string]int{bucketShares: 2, bucketSelected: 3}
+	return schema >= since[name]
+}
 
 // metaRecord is the one record of bucketMeta.
 type metaRecord struct {

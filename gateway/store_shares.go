@@ -81,17 +81,3 @@ func putOverrides[T any](c *change, kind string, all map[string]T) error {
 	}
 	return nil
 }
-
-// upgrade brings a store of an older version to this one's, in one transaction.
-// Version 2 has the bucket of share overrides.
-func (s *Store) upgrade() error {
-	m, err := s.meta()
-	if err != nil || m.Schema == storeSchema {
-		return err
-	}
-	return s.update(func(c *change) error {
-		c.m.Schema = storeSchema
-		_, err := c.tx.CreateBucketIfNotExists([]byte(bucketShares))
-		return err
-	})
-}

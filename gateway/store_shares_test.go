@@ -71,41 +71,6 @@ func TestStoreShareOverrides(t *testing.T) {
 	}
 }
 
-// TestStoreUpgrade: a store of version 1 keeps all it had and takes share overrides.
-func TestStoreUpgrade(t *testing.T) {
-	dir := t.TempDir()
-	s := openStore(t, dir)
-	key := ISIDKey{"vmhba0", "iqn.2026-11.test:a", 1, "127.0.0.1:3260"}
-	isid := must[[6]byte](t)(s.ISID(key))
-	ghost := GhostRecord{Device: "d", Whole: true, Path: "p"}
-	if err := s.PutGhosts(ghost); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.update(func(c *change) error {
-		c.m.Schema = 1
-		return c.tx.DeleteBucket([]byte(bucketShares))
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, s)
-	if m := must[metaRecord](t)(s.meta()); m.Schema != storeSchema {
-		t.Errorf("version %d", m.Schema)
-	}
-	if err := s.PutShareOverrides(someOverrides()); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, s)
-	if got := must[[6]byte](t)(s.ISID(key)); got != isid {
-		t.Errorf("ISID %x, want %x", got, isid)
-	}
-	if diff := cmp.Diff([]GhostRecord{ghost}, must[[]GhostRecord](t)(s.Ghosts())); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(someOverrides(), must[ShareOverrides](t)(s.ShareOverrides())); diff != "" {
-		t.Error(diff)
-	}
-}
-
 // TestStoreShareDamage: a changed record, one that vanished, a bucket that vanished, and
 // an object of an unknown kind.
 func TestStoreShareDamage(t *testing.T) {

@@ -339,7 +339,7 @@ func filled(t *testing.T, dir string) (path string, content string) {
 	for _, err := range []error{
 		s.BindName("a", "naa.1"), s.SetAlias("b", "naa.1"), s.SetPathDisabled("p", true),
 		s.PutGhosts(GhostRecord{Device: "d", Whole: true, Path: "p"}),
-		s.PutShareOverrides(someOverrides()),
+		s.PutShareOverrides(someOverrides()), s.PutSelection("naa.1", someSelection()),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -324,7 +324,7 @@ func TestLUNRuleFor(t *testing.T) {
 			t.Errorf("%q: rule %q, want %q", tt.names, got, tt.want)
 		}
 	}
-	if r := mustParse(t, "luns: [{id: a}]").LUNRuleFor("b"); r.ID != "" || r.Selector != SelectServiceTime || r.AllPathsDown.Mode != AllPathsDownAuto || r.Cache != CacheVolatile {
+	if r := mustParse(t, "luns: [{id: a}]").LUNRuleFor("b"); r.ID != "" || r.Selector.Name != "service-time" || r.AllPathsDown.Mode != AllPathsDownAuto || r.Cache != CacheVolatile {
 		t.Errorf("default rule %+v", r)
 	}
 }

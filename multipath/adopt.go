@@ -108,15 +108,17 @@ func (m *Manager) newDevice(key, name string, f facts) (*Device, error) {
 	}
 	rule := m.rule(f.identity.ID, name)
 	rule.Marginal.fill()
-	sel, err := NewSelector(rule.Selector)
+	selection, set, err := m.selectionOf(key, &rule)
 	if err != nil {
 		return nil, err
 	}
 	d := &Device{
 		m: m, identity: f.identity, key: key, name: name, rule: rule, timers: &m.cfg.Timers,
-		kick: make(chan struct{}, 1), fencing: make(chan struct{}, 1), reserving: make(chan struct{}, 1), sel: sel, base: f, pools: map[string]*backends.Pool{},
+		kick: make(chan struct{}, 1), fencing: make(chan struct{}, 1), reserving: make(chan struct{}, 1), base: f, pools: map[string]*backends.Pool{},
 	}
 	d.freed = d.freedLocked
+	d.selection, d.selectionSet = selection, set
+	d.sel = selection.newSelector(&d.vms)
 	now := time.Now()
 	for _, rec := range m.earlier[key] {
 		pt, lun := m.portOf(rec.Path)

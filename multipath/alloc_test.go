@@ -83,7 +83,7 @@ func nullDevice(tb testing.TB, selector string) *Device {
 	m, err := New(Config{
 		Adapters: []Adapter{{Name: "vmhba0", Connector: nullConnector{}}, {Name: "vmhba1", Connector: nullConnector{}}},
 		Targets:  []Target{{Name: iqn, Portals: portals(2)}},
-		Rule:     func(...string) Rule { return Rule{Selector: selector} },
+		Rule:     func(...string) Rule { return Rule{Selector: Selection{Name: selector}} },
 		Store:    newMemStore(), Events: ups,
 	})
 	if err != nil {
@@ -132,14 +132,15 @@ func (c *recycled) Complete(_ *backends.Batch, r *backends.Request, res backends
 
 // A request costs no allocation, whatever it does.
 func TestSubmitDoesNotAllocate(t *testing.T) {
-	for _, selector := range []string{"service-time", "round-robin"} {
+	origins := []*backends.Origin{{VM: "a", Priority: backends.NewPriority(1)}, {VM: "b"}, nil}
+	for _, selector := range SelectorNames() {
 		d := nullDevice(t, selector)
 		var b backends.Batch
 		calls := make([]*recycled, 32)
 		reqs := make([]*backends.Request, 32)
 		for i := range calls {
 			c := &recycled{}
-			c.r = backends.Request{Op: backends.Read, Offset: uint64(i) * 4096, Length: 4096, Completer: c}
+			c.r = backends.Request{Op: backends.Read, Offset: uint64(i) * 4096, Length: 4096, Completer: c, Origin: origins[i%3]}
 			if i%2 == 1 {
 				c.r.Op = backends.Write
 				c.r.Offset = uint64(i/4) * 4096 // some overlap: they are parked

@@ -70,7 +70,7 @@ func (d *Device) standingsLocked() []standing {
 			adapter: p.port.adapter.Name, adapterLimit: p.port.adapter.Bandwidth,
 			portal: p.port.portal, portalLimit: p.port.spec.Bandwidth,
 			used: d.inUse.Has(p.slot), usable: p.usableLocked(), rank: p.rankLocked(),
-			proved: p.proved && !p.stale, priority: p.settled.Priority(),
+			proved: p.proved && !p.stale, priority: d.groupAccessLocked(p.settled).Priority(),
 		})
 	}
 	return list

@@ -72,8 +72,8 @@ type Target struct {
 type Rule struct {
 	// Alias is a further name of the device.
 	Alias string
-	// Selector is its path selector; "" is service-time.
-	Selector string
+	// Selector is how its paths are selected, unless SetSelector was called.
+	Selector Selection
 	// AllPathsDown is what happens to requests while no path lives.
 	AllPathsDown AllPathsDown
 	// CacheProtected: the write cache outlives a loss of the target. False, and

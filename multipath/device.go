@@ -34,10 +34,13 @@ type Device struct {
 	reserving chan struct{} // holds one, whose owner may take part in the reservation
 	freed     func(*change)
 
+	selecting sync.Mutex // one SetSelector at a time; held over the store, before mu
+
 	mu      sync.Mutex
 	paths   []*Path // by slot
 	inUse   PathSet // the paths of the group in use
 	sel     Selector
+	vms     vmTable
 	obs     backends.Observer
 	base    facts // what all paths have to agree on
 	used    bool  // has carried a request
@@ -48,6 +51,9 @@ type Device struct {
 	reserve reserveNote
 	// takenAway are our keys that were taken away from ghosts that are not fenced yet.
 	takenAway []uint64
+
+	selection    Selection // what sel was made of
+	selectionSet bool      // by an administrator
 
 	// capacity is as last told to the observer, or would have been.
 	capacity Capacity
@@ -197,7 +203,7 @@ func (d *Device) routeLocked(b *backends.Batch, out *outbox, t *task, now time.T
 	slot := t.pin - 1
 	t.pin = 0
 	if slot < 0 || avoid.Has(slot) || !d.inUse.Has(slot) {
-		slot = d.sel.Select(t.req.Origin, t.req.Length, avoid)
+		slot = d.sel.Select(d.demandLocked(t, avoid, now))
 	}
 	if slot < 0 {
 		d.noRouteLocked(b, out, t, avoid, now)
@@ -297,6 +303,7 @@ func (d *Device) launchLocked(b *backends.Batch, out *outbox, t *task, p *Path, 
 		d.calmLocked(out, now)
 	}
 	d.sel.Start(p.slot, a.bytes)
+	d.usedLocked(p, r.Origin, now)
 	if f := t.downed; f != nil {
 		t.downed = nil
 		d.movedLocked(b, out, f, t, now)
@@ -314,7 +321,7 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 		d.calmLocked(out, now)
 	}
 	a.done = true
-	d.sel.End(p.slot, a.bytes, elapsed)
+	d.sel.End(p.slot, a.bytes, Answer{Began: a.started, Ended: now, OK: res.OK()})
 	d.quieterLocked(out, p)
 	v := d.conflictLocked(b, out, a, res, now)
 	if a.req.Op == backends.Flush {

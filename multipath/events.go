@@ -90,6 +90,8 @@ const (
 	ComponentLost
 	// ComponentBack: some of it works again; Count of paths that do, Duration.
 	ComponentBack
+	// SelectorChanged: an administrator has the paths selected in another way. Reason.
+	SelectorChanged
 )
 
 var eventNames = [...]string{
@@ -101,6 +103,7 @@ var eventNames = [...]string{
 	"group-switch", "group-switch-failed", "store-failed",
 	"path-masked", "path-unmasked",
 	"component-lost", "component-back",
+	"selector-changed",
 }
 
 // String gives the name as the event stream shows it.

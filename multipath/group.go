@@ -25,14 +25,7 @@ func (d *Device) usableLocked() PathSet {
 func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Time) {
 	d.wishAheadLocked()
 	set, by := d.chooseLocked(out, now)
-	for _, p := range d.paths {
-		switch {
-		case set.Has(p.slot) && !d.inUse.Has(p.slot):
-			d.sel.Add(p.slot, 1)
-		case !set.Has(p.slot) && d.inUse.Has(p.slot):
-			d.sel.Remove(p.slot)
-		}
-	}
+	d.offerLocked(set)
 	was := d.inUse
 	d.inUse = set
 	if set != was {

@@ -22,13 +22,14 @@ type memStore struct {
 	bindings map[string]string
 	ghosts   map[string]GhostRecord
 	off      map[string]bool
+	selected map[string]Selection
 	puts     int
 	fail     error
 	gate     chan struct{} // if not nil, PutGhosts waits for it
 }
 
 func newMemStore() *memStore {
-	return &memStore{targets: map[string]int{}, bindings: map[string]string{}, ghosts: map[string]GhostRecord{}, off: map[string]bool{}}
+	return &memStore{targets: map[string]int{}, bindings: map[string]string{}, ghosts: map[string]GhostRecord{}, off: map[string]bool{}, selected: map[string]Selection{}}
 }
 
 // clone is what a killed run leaves.
@@ -40,6 +41,7 @@ func (s *memStore) clone() *memStore {
 	maps.Copy(c.bindings, s.bindings)
 	maps.Copy(c.ghosts, s.ghosts)
 	maps.Copy(c.off, s.off)
+	maps.Copy(c.selected, s.selected)
 	return c
 }
 
@@ -131,6 +133,26 @@ func (s *memStore) DisabledPaths() (map[string]bool, error) {
 		m[k] = true
 	}
 	return m, nil
+}
+
+func (s *memStore) PutSelection(device string, sel *Selection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return s.fail
+	}
+	delete(s.selected, device)
+	if sel != nil {
+		s.selected[device] = *sel
+	}
+	return nil
+}
+
+func (s *memStore) Selection(device string) (Selection, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sel, ok := s.selected[device]
+	return sel, ok, nil
 }
 
 // eventLog is an Events that keeps all.

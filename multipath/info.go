@@ -22,10 +22,13 @@ type DeviceInfo struct {
 	Size    uint64 `json:"size"`
 	Block   uint32 `json:"block"`
 	// Cache is "none", "volatile" or "protected".
-	Cache    string `json:"cache"`
-	Selector string `json:"selector"`
-	Paths    int    `json:"paths"`
-	Used     int    `json:"paths_used"`
+	Cache string `json:"cache"`
+	// Selection is how its paths are selected, SelectionSet whether that was set by an
+	// administrator.
+	Selection    Selection `json:"selection"`
+	SelectionSet bool      `json:"selection_set,omitempty"`
+	Paths        int       `json:"paths"`
+	Used         int       `json:"paths_used"`
 	// Capacity is what the scheduler above was told last.
 	Capacity Capacity `json:"capacity"`
 	// DownSince is zero while a path lives.
@@ -60,7 +63,7 @@ func (d *Device) State() DeviceInfo {
 		Name: d.name, Identity: d.identity.ID, Weak: d.identity.Weak, Alias: d.rule.Alias,
 		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
 		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
-		Selector: d.rule.Selector, Paths: d.pathCountLocked(), Used: d.inUse.Len(), Capacity: d.capacity,
+		Selection: d.selection, SelectionSet: d.selectionSet, Paths: d.pathCountLocked(), Used: d.inUse.Len(), Capacity: d.capacity,
 		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks,
 		Fencing: d.weakestLocked().String(), Shared: d.sharedLocked(), Barred: d.barred,
 	}
@@ -69,9 +72,6 @@ func (d *Device) State() DeviceInfo {
 		if d.barred {
 			i.Reservation += ": " + d.reserve.reason
 		}
-	}
-	if i.Selector == "" {
-		i.Selector = selectors[0].name
 	}
 	i.Groups = d.groupInfosLocked()
 	for t := d.firstTask; t != nil; t = t.next {

@@ -21,6 +21,7 @@ type Path struct {
 	slot int
 
 	// Guarded by dev.mu.
+	line      Line // as the selector knows it
 	health    Health
 	access    Access
 	accessAt  time.Time // of its last change
@@ -147,6 +148,8 @@ type PathInfo struct {
 	Asked bool `json:"asked,omitempty"`
 	// Fencing is the FenceLevel.
 	Fencing string `json:"fencing"`
+	// VMs are those whose requests went here in the last seconds, sorted.
+	VMs []string `json:"vms,omitempty"`
 }
 
 // reasonLocked is why p is not as it should be; "": it is. For a path on probation
@@ -199,6 +202,7 @@ func (p *Path) infoLocked(now time.Time) PathInfo {
 	if p.mask != 0 {
 		i.Masked, i.Health, i.Reason = p.mask, maskedHealth, p.maskReasonLocked()
 	}
+	i.VMs = d.vms.on(p.slot, now)
 	for _, g := range d.ghosts {
 		if g.path == p.name {
 			i.Ghosts++

@@ -73,7 +73,7 @@ func (p *Path) portGroupLocked() *portGroup {
 // group counts by its access alone.
 func (p *Path) priorityLocked() int {
 	g := p.portGroupLocked()
-	return priorityOf(p.access, g != nil && g.preferred, p.dev.rule.ExclusivePreferred)
+	return priorityOf(p.dev.groupAccessLocked(p.access), g != nil && g.preferred, p.dev.rule.ExclusivePreferred)
 }
 
 // groupsLocked takes what a target tells of its groups, for all paths that end

@@ -168,7 +168,7 @@ func runSchedule(t *testing.T, seed uint64, fenceOff bool) (bad []string) {
 		s.bd.start(func(c *Config) {
 			c.fenceOff = fenceOff
 			c.Rule = func(...string) Rule {
-				return Rule{CacheProtected: true, Selector: []string{"service-time", "round-robin"}[seed/2%2]}
+				return Rule{CacheProtected: true, Selector: Selection{Name: []string{"service-time", "round-robin"}[seed/2%2]}}
 			}
 		})
 		watch := &watcher{out: map[*backends.Request]bool{}}

@@ -53,7 +53,7 @@ func TestScanFindsPaths(t *testing.T) {
 func TestReadWrite(t *testing.T) {
 	for _, sel := range []string{"service-time", "round-robin"} {
 		synctest.Test(t, func(t *testing.T) {
-			bd, _, l := oneDisk(t, func(c *Config) { c.Rule = func(...string) Rule { return Rule{Selector: sel} } })
+			bd, _, l := oneDisk(t, func(c *Config) { c.Rule = func(...string) Rule { return Rule{Selector: Selection{Name: sel}} } })
 			defer bd.stop()
 			d := bd.device()
 			for i := range 16 {

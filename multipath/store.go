@@ -28,6 +28,10 @@ type Store interface {
 	// SetPathDisabled and DisabledPaths keep an administrator's decisions.
 	SetPathDisabled(path string, disabled bool) error
 	DisabledPaths() (map[string]bool, error)
+	// PutSelection keeps how an administrator has a device's paths selected; nil: as its
+	// rule says. Selection gives it; ok is false when there is none.
+	PutSelection(device string, s *Selection) error
+	Selection(device string) (s Selection, ok bool, err error)
 }
 
 // openITT marks the record of a path in use: ITTs of commands are never this

@@ -39,13 +39,17 @@ func (s *Server) getPath(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) error {
-	d, err := find("device", r.PathValue("name"), s.src.Devices(), func(d Device) []string {
-		return append([]string{d.Name, d.Identity}, d.Aliases...)
-	})
+	d, err := s.device(r.PathValue("name"))
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, d)
+}
+
+func (s *Server) device(name string) (Device, error) {
+	return find("device", name, s.src.Devices(), func(d Device) []string {
+		return append([]string{d.Name, d.Identity}, d.Aliases...)
+	})
 }
 
 func (s *Server) getDisk(w http.ResponseWriter, r *http.Request) error {

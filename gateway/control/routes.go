@@ -46,6 +46,7 @@ func (s *Server) routes() http.Handler {
 		"/v1/reservations/{name}":         {"GET": s.withReservations(getReservation)},
 		"/v1/reservations/{name}/preempt": {"POST": s.withReservations(s.preemptReservation)},
 		"/v1/explain":                     {"GET": s.withShares(s.getExplain)},
+		"/v1/devices/{name}/selector":     {"PATCH": s.setSelector, "DELETE": s.resetSelector},
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			s.serve(w, r, byMethod(m))

@@ -226,3 +226,30 @@ func TestDisableAndEnable(t *testing.T) {
 		t.Errorf("a path that has just gone: %v", err)
 	}
 }
+
+func (f *fake) SetSelector(device string, c control.SelectorChange) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprint("selector ", device))
+	if f.refuse != nil {
+		return f.refuse
+	}
+	for i := range f.devices {
+		if d := &f.devices[i]; d.Name == device {
+			d.Selector, d.SelectorSet = *c.Name, true
+		}
+	}
+	return nil
+}
+
+func (f *fake) ResetSelector(device string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprint("reset ", device))
+	for i := range f.devices {
+		if d := &f.devices[i]; d.Name == device {
+			d.Selector, d.SelectorSet = "service-time", false
+		}
+	}
+	return f.refuse
+}

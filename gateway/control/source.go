@@ -32,4 +32,5 @@ type Source interface {
 	Events(ctx context.Context, from uint64) iter.Seq[Event]
 	// LastEvent is the number of the newest event, 0 before the first.
 	LastEvent() uint64
+	SelectorSource
 }

@@ -43,6 +43,8 @@ type Path struct {
 	Ghosts       int    `json:"ghosts"`     // writes of unknown end
 	// Fencing is what fences old writes here if the path is lost, as Device.Fencing.
 	Fencing string `json:"fencing,omitempty"`
+	// VMs are those whose requests went here in the last seconds.
+	VMs []string `json:"vms,omitempty"`
 }
 
 // The values of Path.Health that the server and clients act on.
@@ -78,7 +80,11 @@ type Device struct {
 	CapacityNow     uint64 `json:"capacity_now"`
 	CapacityNominal uint64 `json:"capacity_nominal"`
 	CapacityUnit    string `json:"capacity_unit"`
-	Selector        string `json:"selector"`
+	// Selector is the name of the path selector, SelectorOptions what differs from its
+	// defaults, SelectorSet whether both were set at run time and not configured.
+	Selector        string          `json:"selector"`
+	SelectorOptions SelectorOptions `json:"selector_options,omitzero"`
+	SelectorSet     bool            `json:"selector_set"`
 	// Cache is none, volatile or protected.
 	Cache string `json:"cache"`
 	// AllPathsDown is what requests do then: auto, queue, fail or a time.

@@ -88,6 +88,12 @@ func (s *memory) Ghosts() ([]multipath.GhostRecord, error) {
 func (s *memory) SetPathDisabled(string, bool) error      { return nil }
 func (s *memory) DisabledPaths() (map[string]bool, error) { return nil, nil }
 
+func (s *memory) PutSelection(string, *multipath.Selection) error { return nil }
+
+func (s *memory) Selection(string) (sel multipath.Selection, ok bool, err error) {
+	return sel, false, nil
+}
+
 // events keeps what the manager told.
 type events struct {
 	mu   sync.Mutex
