@@ -17,9 +17,9 @@ import (
 func newDeviceCmd(to *target) *cobra.Command {
 	return asGroup(&cobra.Command{
 		Use:   "device",
-		Short: "Show devices",
+		Short: "Show devices, set how their paths are selected",
 		Long:  `A device is one LUN over all its paths. It is named as its first path.`,
-	}, newDeviceListCmd(to))
+	}, newDeviceListCmd(to), newDeviceShowCmd(to), newDeviceSetCmd(to), newDeviceResetCmd(to))
 }
 
 // newDeviceListCmd makes "pathgate device list".

@@ -88,6 +88,9 @@ func (s *fakeState) normal() {
 			Health: health, Access: "optimized", Used: health == "up", Generation: 1, Since: hours(3),
 			Inflight: 12 * i, BytesRead: 5 << 30, BytesWritten: 1234567, LatencyUs: 850,
 		}
+		if p.Used {
+			p.VMs = []string{"vm1", "vm2"}[i:]
+		}
 		if health == "down" {
 			p.Reason, p.Errors, p.Generation, p.LatencyUs = "no answer to NOP-Out", 3, 17, 0
 		}

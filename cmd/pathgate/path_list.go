@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,7 @@ func pathColumns(now time.Time) []column[control.Path] {
 		{name: "PORTAL", value: func(p P) string { return p.Portal }},
 		{name: "TARGET", value: func(p P) string { return p.Target }, wide: true},
 		{name: "SESSIONS", value: func(p P) string { return strconv.FormatUint(p.Generation, 10) }, right: true, wide: true},
+		{name: "VMS", value: func(p P) string { return strings.Join(p.VMs, ",") }},
 		{name: "INFLIGHT", value: func(p P) string { return strconv.Itoa(p.Inflight) }, right: true},
 		{name: "READ", value: func(p P) string { return humanBytes(p.BytesRead) }, right: true, wide: true},
 		{name: "WRITTEN", value: func(p P) string { return humanBytes(p.BytesWritten) }, right: true, wide: true},
