@@ -117,6 +117,12 @@ const (
 	KindReservationLost     // it is not any more
 	KindReservationConflict // it is another's, or others may write too
 	KindStoreFailed         // something could not be kept for the next start
+	KindGroupSwitch         // I/O goes over another target port group
+	KindGroupSwitchFailed   // the target was asked for another one in vain
+	KindPathMasked          // a claim rule takes a path away, or keeps it away
+	KindPathUnmasked        // none does any more
+	KindComponentLost       // paths failed together
+	KindComponentBack       // some of them work again
 	KindSelectorChanged     // paths are selected in another way, set by an administrator
 
 	KindSessionUp   // logged in to a target
@@ -182,6 +188,12 @@ var kindNames = [...]string{
 	KindGatewayStarted:      "gateway-started",
 	KindGatewayStopping:     "gateway-stopping",
 	KindEventsLost:          "events-lost",
+	KindGroupSwitch:         "group-switch",
+	KindGroupSwitchFailed:   "group-switch-failed",
+	KindPathMasked:          "path-masked",
+	KindPathUnmasked:        "path-unmasked",
+	KindComponentLost:       "component-lost",
+	KindComponentBack:       "component-back",
 	KindSelectorChanged:     "selector-changed",
 }
 

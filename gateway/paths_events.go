@@ -72,6 +72,18 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindPathRemoved, SeverityNotice, "path is forgotten"}
 	case multipath.TargetRemoved:
 		return eventRow{KindTargetRemoved, SeverityNotice, "target portal is forgotten"}
+	case multipath.GroupSwitch:
+		return eventRow{KindGroupSwitch, SeverityNotice, "another port group is used"}
+	case multipath.GroupSwitchFailed:
+		return eventRow{KindGroupSwitchFailed, SeverityWarning, "a port group did not become active"}
+	case multipath.PathMasked:
+		return eventRow{KindPathMasked, SeverityNotice, "masked"}
+	case multipath.PathUnmasked:
+		return eventRow{KindPathUnmasked, SeverityNotice, "not masked any more"}
+	case multipath.ComponentLost:
+		return eventRow{KindComponentLost, SeverityError, "paths failed together"}
+	case multipath.ComponentBack:
+		return eventRow{KindComponentBack, SeverityNotice, "paths are back"}
 	case multipath.SelectorChanged:
 		return eventRow{KindSelectorChanged, SeverityNotice, "paths are selected in another way"}
 	case multipath.StoreFailed:
