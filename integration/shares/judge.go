@@ -23,6 +23,11 @@ const aftermath = 3 * time.Second
 // measureLimit is for how long measurements are made again when the machine is busy.
 const measureLimit = time.Minute
 
+// wrongMost is how many measurements in a row have to be wrong, with no sign of a busy
+// machine: the target and what is in front of it may have stood still without us. What
+// is wrong with the scheduler is wrong each time.
+const wrongMost = 3
+
 // Want is what a load is to get.
 type Want struct {
 	Name string
@@ -89,14 +94,19 @@ func judge(c *Clock, from, to time.Duration, wants []Want) Verdict {
 }
 
 // Measure judges the rates over length from now. While the machine keeps this process
-// from running it takes another length; after a minute the last one counts in any case.
+// from running it takes another length; after a minute the last one counts in any case,
+// and before that the third in a row that is wrong without such a reason.
 func Measure(c *Clock, length time.Duration, wants ...Want) Verdict {
+	wrong := 0
 	for begin := c.Now(); ; {
 		from := c.Now()
 		c.Sleep(from + length)
 		v := judge(c, from, from+length, wants)
 		disturbed := v.Owed || v.Halted.Seconds() > haltedMost*length.Seconds()
-		if len(v.Wrong) == 0 || c.Now()-begin >= measureLimit || !disturbed {
+		if wrong++; disturbed {
+			wrong = 0
+		}
+		if len(v.Wrong) == 0 || c.Now()-begin >= measureLimit || wrong == wrongMost {
 			return v
 		}
 	}
