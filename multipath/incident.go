@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"pathgate/backends"
@@ -22,8 +23,9 @@ const (
 // incidents tells what broke, once for each failure, and when it is back. Its
 // goroutine is the Manager's; open belongs to it.
 type incidents struct {
-	kick chan struct{}
-	open map[incidentKey]*openIncident
+	kick  chan struct{}
+	first atomic.Int64 // of the losses that were not looked at yet, ns since 1970; 0: there is none
+	open  map[incidentKey]*openIncident
 }
 
 // openIncident is an incident that was told.
@@ -32,8 +34,24 @@ type openIncident struct {
 	back time.Time // some of it works again since; zero: nothing does
 }
 
-func newIncidents() incidents {
-	return incidents{kick: make(chan struct{}, 1), open: map[incidentKey]*openIncident{}}
+func newIncidents() *incidents {
+	return &incidents{kick: make(chan struct{}, 1), open: map[incidentKey]*openIncident{}}
+}
+
+// lost is changed for a loss: others of the same cause may follow, and are waited for.
+func (x *incidents) lost(now time.Time) {
+	x.first.CompareAndSwap(0, now.UnixNano())
+	x.changed()
+}
+
+// early tells how long to wait still for losses that belong together.
+func (x *incidents) early(now time.Time) time.Duration {
+	first := x.first.Load()
+	if left := settleLost - now.Sub(time.Unix(0, first)); first != 0 && left > 0 {
+		return left
+	}
+	x.first.Store(0)
+	return 0
 }
 
 // changed has the incidents looked at. It may be called with any lock held.
@@ -61,7 +79,11 @@ func (m *Manager) watchIncidents(ctx context.Context) {
 			}
 		case <-fire:
 			fire = nil
-			if wait := m.judgeIncidents(time.Now()); wait > 0 {
+			wait := m.incidents.early(time.Now())
+			if wait == 0 {
+				wait = m.judgeIncidents(time.Now())
+			}
+			if wait > 0 {
 				timer.Reset(wait)
 				fire, at = timer.C, time.Now().Add(wait)
 			}
@@ -201,5 +223,5 @@ func (pt *port) awayLocked(loss backends.Loss, was bool, now time.Time) {
 		return
 	}
 	pt.awayBy = loss.Class
-	pt.m.incidents.changed()
+	pt.m.incidents.lost(now)
 }

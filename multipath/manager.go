@@ -21,7 +21,7 @@ import (
 type Manager struct {
 	cfg        Config
 	keeper     keeper
-	incidents  incidents
+	incidents  *incidents
 	gatewayKey uint32                   // see key.go; only read once Run has begun
 	nexuses    map[string]int           // numbers of nexuses in keys; guarded by adopting
 	disabled   map[string]bool          // paths that join so; guarded by adopting

@@ -149,7 +149,11 @@ func (d *Device) probationLocked(b *backends.Batch, out *outbox, p *Path, now ti
 // one before.
 func (d *Device) guardLocked(p *Path, e HealthEvent, now time.Time) {
 	v := &p.vigil
-	d.m.incidents.changed()
+	if p.health == Down {
+		d.m.incidents.lost(now)
+	} else {
+		d.m.incidents.changed()
+	}
 	switch p.health {
 	case Up:
 		if v.doubt != noDoubt {
