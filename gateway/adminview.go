@@ -46,7 +46,7 @@ func (s *adminView) Paths() []control.Path {
 func showPath(p multipath.PathInfo) control.Path {
 	return control.Path{
 		Name: p.Name, Device: p.Device, Adapter: p.Adapter, Target: p.Target, Portal: p.Portal, LUN: p.LUN,
-		Health: p.Health, Access: p.Access, Group: p.Group, Preferred: p.Preferred, Priority: p.Priority, Reason: p.Reason, Since: p.Changed,
+		Health: p.Health, Access: p.Access, Group: p.Group, Preferred: p.Preferred, Priority: p.Priority, Reason: p.Reason, Cause: p.Cause, Since: p.Changed,
 		Disabled: p.Health == control.HealthDisabled, Used: p.Used, Generation: p.Generation,
 		Inflight: p.Inflight, PendingBytes: p.Pending, Reads: p.Reads, Writes: p.Writes,
 		BytesRead: p.ReadBytes, BytesWritten: p.WriteBytes, Errors: p.Errors,

@@ -3,6 +3,8 @@
 package gateway
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,5 +34,35 @@ luns:
 	g := &Gateway{cfg: c}
 	if got := g.timers(); got.Check != 2*time.Second || got.Probe != 2*time.Second || got.CheckMax != 8*time.Second {
 		t.Errorf("got timers %+v", got)
+	}
+}
+
+// TestDetectionDocument: docs/detection.md tells of every key with its default, and
+// its example is right.
+func TestDetectionDocument(t *testing.T) {
+	text := string(must[[]byte](t)(os.ReadFile("../docs/detection.md")))
+	_, block, _ := strings.Cut(text, "```yaml\n")
+	block, _, ok := strings.Cut(block, "```")
+	if !ok {
+		t.Fatal("no example")
+	}
+	c := mustParse(t, block)
+	if c.Marginal != defaultMarginal() || c.Timeouts != DefaultTimeouts() {
+		t.Errorf("the example is not the defaults: %+v", c.Marginal)
+	}
+	want := defaultMarginal()
+	want.Slow = 10
+	if got := c.LUNRuleFor("any").Marginal; got != want {
+		t.Errorf("the example's rule: %+v", got)
+	}
+	for _, key := range []string{"losses", "window", "recheck", "interval", "errors", "slow", "slow-floor"} {
+		if !strings.Contains(block, "\n  "+key+":") {
+			t.Errorf("%s is not in the example", key)
+		}
+	}
+	for _, h := range []multipath.Health{multipath.Unknown, multipath.Up, multipath.Marginal, multipath.Down, multipath.Disabled, multipath.Quarantined} {
+		if !strings.Contains(text, "\n| "+h.String()+" | ") {
+			t.Errorf("no row for a path that is %v", h)
+		}
 	}
 }

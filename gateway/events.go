@@ -121,8 +121,8 @@ const (
 	KindGroupSwitchFailed   // the target was asked for another one in vain
 	KindPathMasked          // a claim rule takes a path away, or keeps it away
 	KindPathUnmasked        // none does any more
-	KindComponentLost       // paths failed together
-	KindComponentBack       // some of them work again
+	KindComponentLost       // paths failed together; the details "cause" and "object" say what broke
+	KindComponentBack       // some of it works again
 	KindSelectorChanged     // paths are selected in another way, set by an administrator
 
 	KindSessionUp   // logged in to a target

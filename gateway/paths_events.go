@@ -120,7 +120,12 @@ func (x *pathEvents) Event(e multipath.Event) {
 	if e.Duration != 0 {
 		add("duration", e.Duration.Round(time.Microsecond))
 	}
-	if e.Count != 0 {
+	switch {
+	case e.Object != "":
+		add("cause", e.Cause)
+		add("object", e.Object)
+		add("paths", e.Count)
+	case e.Count != 0:
 		add("requests", e.Count)
 	}
 	if e.Held != 0 {

@@ -26,6 +26,8 @@ type Path struct {
 	Priority int `json:"priority"`
 	// Reason says why Health is what it is, for people; may be empty.
 	Reason string `json:"reason,omitempty"`
+	// Cause is what broke, if that is more than the path: "adapter vmhba1".
+	Cause string `json:"cause,omitempty"`
 	// Since is when Health or Access changed last.
 	Since    time.Time `json:"since,omitzero"`
 	Disabled bool      `json:"disabled"` // by an administrator
