@@ -167,7 +167,7 @@ type kinds []QueueKind
 
 func (k *kinds) QueueEvent(_ *Batch, ev QueueEvent)     { *k = append(*k, ev.Kind) }
 func (k *kinds) CapacityChanged(_ *Batch, _, _ float64) {}
-func (k *kinds) Refusing(*Batch, bool)                  {}
+func (k *kinds) Refusing(*Batch, PathWait)              {}
 
 func TestHoldFault(t *testing.T) {
 	f := NewHoldFault(newTestMemory(t))

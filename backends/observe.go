@@ -24,10 +24,11 @@ type Observer interface {
 	// 0 <= now <= nominal. It comes with the change of a path's state, before a
 	// Redrive that follows from it, and again when the observer is set.
 	CapacityChanged(b *Batch, now, nominal float64)
-	// Refusing tells that the LUN ends at once whatever it is given, since no path
-	// will come in time, or that it does so no longer. What waits above is to be
-	// handed down while it does, or it would wait for ever.
-	Refusing(b *Batch, refuses bool)
+	// Refusing tells that the LUN ends at once the requests with a PathWait of upTo
+	// and less, since no path will come in time; 0: none any more, WaitForever: all.
+	// Those that wait above are to be handed down while it does, or they would wait
+	// for ever.
+	Refusing(b *Batch, upTo PathWait)
 }
 
 // QueueEvent tells what became of a request that the device was given.

@@ -4,6 +4,8 @@ package backends
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"pathgate/internal/buffer"
 )
@@ -94,6 +96,8 @@ type Request struct {
 	// Extents is the answer to BlockStatus, in order from Offset. It may end
 	// before the range does, but not be empty on OK.
 	Extents []Extent
+	// PathWait is how long it may wait while the device has no path.
+	PathWait PathWait
 	// Origin tells whose request it is; it may be nil.
 	Origin *Origin
 	// Completer is told the result. Not nil.
@@ -109,6 +113,30 @@ type Request struct {
 func (r *Request) Reset() {
 	r.Data.Release()
 	*r = Request{Data: r.Data, Extents: r.Extents[:0]}
+}
+
+// PathWait is how long a request waits while a LUN has no path, in nanoseconds from
+// the loss of the last one.
+type PathWait int64
+
+// The values of a PathWait that are no time.
+const (
+	WaitAsDevice PathWait = 0             // as the LUN's own rule says
+	WaitNot      PathWait = 1             // it ends at once
+	WaitForever  PathWait = math.MaxInt64 // for as long as it takes
+)
+
+// String gives a time, "fail" or "queue", as the configuration has them.
+func (w PathWait) String() string {
+	switch w {
+	case WaitAsDevice:
+		return "auto"
+	case WaitNot:
+		return "fail"
+	case WaitForever:
+		return "queue"
+	}
+	return time.Duration(w).String()
 }
 
 // Attempt names one sending of a command, so that a late end of it can be told

@@ -66,6 +66,7 @@ func (g *Gateway) attachMissing() {
 	for i := range found {
 		f := &found[i]
 		if f.err == nil {
+			g.setWaits(f)
 			f.err = f.attach()
 		}
 		f.disk.refuse(f.err)

@@ -164,6 +164,9 @@ type DiskConfig struct {
 	Size Size
 	// ReadOnly refuses writes.
 	ReadOnly bool
+	// AllPathsDown says what its requests do while a LUN of it has no path. The zero
+	// value: as the LUN's rule says. It is not for a file disk.
+	AllPathsDown AllPathsDown
 	// Open says what opening does while the LUN or file is not there. Default wait.
 	Open OpenMode
 	// Share is what the disk is to get of its LUNs or file.

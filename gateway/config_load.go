@@ -208,12 +208,13 @@ func (d *decoder) vm(v value, key string) VMConfig {
 
 func (d *decoder) disk(v value, key string) DiskConfig {
 	k := defaultDisk()
-	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open"}
+	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open", "all-paths-down"}
 	o := d.object(v, key, append(known, diskShareKeys()...)...)
 	o.require("name")
 	o.text("name", &k.Name, checkName)
 	o.bool("read-only", &k.ReadOnly)
 	enum(o, "open", &k.Open, OpenWait, OpenFail)
+	parsed(o, "all-paths-down", &k.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	d.diskShare(o, &k.Share)
 	kinds := 0
 	for _, name := range []string{"lun", "extents", "file"} {
@@ -232,6 +233,9 @@ func (d *decoder) disk(v value, key string) DiskConfig {
 	case o.has("file"):
 		o.text("file", &k.File, checkPath)
 		o.size("size", &k.Size, false)
+		if o.has("all-paths-down") {
+			d.fault(joinKey(key, "all-paths-down"), "is not used here", "belongs to lun or extents: a file has no paths")
+		}
 	default:
 		o.list("extents", func(v value, key string) {
 			e := d.object(v, key, "lun", "offset", "size")

@@ -43,7 +43,8 @@ type piece struct {
 	ref    string  // what the configuration calls the device
 	router *Router // nil until attached
 	flow   *Flow
-	stop   func() // ends watching the device
+	stop   func()            // ends watching the device
+	wait   backends.PathWait // of requests, for a path to it
 }
 
 // PieceSpec is one extent of a disk as configured: Length bytes from Offset of

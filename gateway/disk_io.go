@@ -311,7 +311,7 @@ func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
 	q.use++
 	q.aborting.Store(0)
 	q.Op, q.FUA, q.NoUnmap, q.FastZero = r.Op, r.FUA, r.NoUnmap, r.FastZero
-	q.Origin, q.Completer = r.Origin, q
+	q.Origin, q.Completer, q.PathWait = r.Origin, q, p.wait
 	if q.Origin == nil {
 		q.Origin = d.origin
 	}

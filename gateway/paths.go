@@ -180,23 +180,9 @@ func (g *Gateway) deviceRule(names ...string) multipath.Rule {
 	rule.Marginal = r.Marginal.rule()
 	r.Fence.rule(&rule)
 	r.Reservation.rule(&rule)
-	limit, forever := r.AllPathsDown.Limit(g.cfg.Timeouts, g.guestTimeout(names))
+	limit, forever := r.AllPathsDown.Limit(g.cfg.Timeouts, 0) // a disk's requests bring their own
 	rule.AllPathsDown = multipath.AllPathsDown{Fail: !forever && limit == 0, For: limit}
 	return rule
-}
-
-// guestTimeout gives the shortest timeout of the guests that have a disk on the
-// device; 0 when none gives up.
-func (g *Gateway) guestTimeout(names []string) time.Duration {
-	least := time.Duration(0)
-	for _, d := range g.disks {
-		t := d.vm.GuestTimeout
-		uses := slices.ContainsFunc(d.cfg.Extents, func(e ExtentConfig) bool { return slices.Contains(names, e.LUN) })
-		if uses && t > 0 && (least == 0 || t < least) {
-			least = t
-		}
-	}
-	return least
 }
 
 // pathStore is the path manager's view of the store.

@@ -94,5 +94,5 @@ func (rt *Router) CapacityChanged(b *backends.Batch, now, nominal float64) {
 	rt.sched.capacity(b, now, nominal)
 }
 
-// Refusing hears whether the device ends at once what it is given.
-func (rt *Router) Refusing(b *backends.Batch, refuses bool) { rt.sched.refusing(b, refuses) }
+// Refusing hears which requests the device ends at once.
+func (rt *Router) Refusing(b *backends.Batch, upTo backends.PathWait) { rt.sched.refusing(b, upTo) }

@@ -60,7 +60,7 @@ func TestRuleOfNoPathReachesQueuedRequests(t *testing.T) {
 		if waits.ends != 0 {
 			t.Fatalf("a request did not wait for a path: %v", waits.res)
 		}
-		l.obs.Refusing(&b, true) // the time of the rule is over
+		l.obs.Refusing(&b, backends.WaitForever) // the time of the rule is over
 		b.Run()
 		if waits.ends != 1 || waits.res.Class != backends.NoPath {
 			t.Errorf("what waited: %d ends, %v", waits.ends, waits.res)
@@ -69,7 +69,7 @@ func TestRuleOfNoPathReachesQueuedRequests(t *testing.T) {
 			t.Errorf("what came then: %d ends, %v", p.ends, p.res)
 		}
 		l.down.Store(false)
-		l.obs.Refusing(&b, false)
+		l.obs.Refusing(&b, 0)
 		l.obs.CapacityChanged(&b, 1, 2)
 		b.Run()
 		if p := start(d, backends.Read, 0, 4096, nil); p.ends != 1 || !p.res.OK() {
@@ -78,6 +78,71 @@ func TestRuleOfNoPathReachesQueuedRequests(t *testing.T) {
 		rt.Close()
 		if err := d.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestPA12DisksOfOneLUNWaitEachItsTime: of what waits in the scheduler only the requests
+// of the disk whose time is over are handed down, also when both disks are one VM's and
+// so in one flow; the other's wait on, and go out with the path.
+func TestPA12DisksOfOneLUNWaitEachItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := backends.NewMemory(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &downLUN{Memory: m}
+		rt := NewRouter(l, RouterOptions{Device: ShareDevice{Name: "lun"}})
+		const short, long = backends.PathWait(25 * time.Second), backends.PathWait(140 * time.Second)
+		disk := func(vm, name string, w backends.PathWait) *Disk {
+			d := NewDisk(DiskSpec{VM: vm, Name: name, Pieces: []PieceSpec{{Ref: "lun"}}})
+			d.setWait("lun", w)
+			if err := d.Attach("lun", rt); err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		hasty, patient, other := disk("vm1", "hasty", short), disk("vm1", "patient", long), disk("vm2", "root", backends.WaitForever)
+		var b backends.Batch
+		l.obs.CapacityChanged(&b, 0, 2)
+		b.Run()
+		l.down.Store(true)
+		var ends, stay []*pending
+		for range 4 {
+			stay = append(stay, start(patient, backends.Read, 0, 4096, nil), start(other, backends.Read, 0, 4096, nil))
+			ends = append(ends, start(hasty, backends.Read, 0, 4096, nil))
+		}
+		l.obs.Refusing(&b, short)
+		b.Run()
+		ends = append(ends, start(hasty, backends.Read, 0, 4096, nil))
+		stay = append(stay, start(patient, backends.Read, 0, 4096, nil))
+		synctest.Wait()
+		for i, c := range ends {
+			if c.ends != 1 || c.res.Class != backends.NoPath {
+				t.Errorf("of the disk whose time is over, %d: %d ends, %v", i, c.ends, c.res)
+			}
+		}
+		for i, c := range stay {
+			if c.ends != 0 {
+				t.Errorf("of the others, %d: %v", i, c.res)
+			}
+		}
+		l.down.Store(false)
+		l.obs.Refusing(&b, 0)
+		l.obs.CapacityChanged(&b, 1, 2)
+		b.Run()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for i, c := range stay {
+			if c.ends != 1 || !c.res.OK() {
+				t.Errorf("of the others with a path again, %d: %d ends, %v", i, c.ends, c.res)
+			}
+		}
+		rt.Close()
+		for _, d := range []*Disk{hasty, patient, other} {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

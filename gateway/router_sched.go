@@ -30,8 +30,8 @@ type scheduler interface {
 	event(b *backends.Batch, p *Part, ev backends.QueueEvent)
 	// capacity tells the usable bandwidth, likewise.
 	capacity(b *backends.Batch, now, nominal float64)
-	// refusing tells whether the device ends at once what it is given, likewise.
-	refusing(b *backends.Batch, refuses bool)
+	// refusing tells which requests the device ends at once, likewise.
+	refusing(b *backends.Batch, upTo backends.PathWait)
 	// close gives back what was not issued.
 	close() []*Part
 }
@@ -93,7 +93,7 @@ func (s *sharing) submit(b *backends.Batch, parts []*Part) {
 func (p *Part) describe() {
 	c := &p.cmd
 	c.Tag, c.Owner, c.LBA = p.Offset, p, p.Offset/sectorBytes
-	c.Class, c.Bytes = share.ClassOther, 0
+	c.Class, c.Bytes, c.Patience = share.ClassOther, 0, int64(p.PathWait)
 	payload := p.Length
 	switch p.Op {
 	case backends.Read:
@@ -186,8 +186,8 @@ func (s *sharing) capacity(b *backends.Batch, now, nominal float64) {
 	}
 }
 
-func (s *sharing) refusing(b *backends.Batch, refuses bool) {
-	if s.disk.Refusing(refuses) {
+func (s *sharing) refusing(b *backends.Batch, upTo backends.PathWait) {
+	if s.disk.Refusing(int64(upTo)) {
 		s.deferPull(b)
 	}
 }
@@ -270,6 +270,6 @@ func (s *passThrough) event(_ *backends.Batch, p *Part, ev backends.QueueEvent) 
 
 func (s *passThrough) capacity(*backends.Batch, float64, float64) {}
 
-func (s *passThrough) refusing(*backends.Batch, bool) {}
+func (s *passThrough) refusing(*backends.Batch, backends.PathWait) {}
 
 func (s *passThrough) close() []*Part { return nil }

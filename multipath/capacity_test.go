@@ -31,7 +31,7 @@ func (g *gauge) CapacityChanged(b *backends.Batch, now, nominal float64) {
 	g.note(b, fmt.Sprintf("%g/%g", now, nominal))
 }
 
-func (g *gauge) Refusing(*backends.Batch, bool) {}
+func (g *gauge) Refusing(*backends.Batch, backends.PathWait) {}
 
 func (g *gauge) note(b *backends.Batch, s string) {
 	g.mu.Lock()

@@ -88,15 +88,16 @@ type Device struct {
 	candidates []candidate   // scratch
 	states     []groupState  // likewise
 
-	downSince time.Time // no path; zero: there is one
-	expired   bool      // all paths were down for longer than the rule allows
-	refusing  bool      // as the observer was told
-	gone      bool      // the LUN does not exist on any path
-	nextWake  time.Time // of parked tasks, a lower bound
-	nextDue   time.Time // of deadlines, a lower bound; zero: none
-	timerOn   bool      // the timer goroutine will look by itself
-	judgeAt   time.Time // compare the paths' latencies; zero: no I/O since the last time
-	graceTo   time.Time // we stalled: no deadline counts before
+	downSince time.Time           // no path; zero: there is one
+	waited    backends.PathWait   // so much of requests' waits is over; 0: a path lives
+	waits     []backends.PathWait // those to be expected, in order
+	refusing  backends.PathWait   // as the observer was told
+	gone      bool                // the LUN does not exist on any path
+	nextWake  time.Time           // of parked tasks, a lower bound
+	nextDue   time.Time           // of deadlines, a lower bound; zero: none
+	timerOn   bool                // the timer goroutine will look by itself
+	judgeAt   time.Time           // compare the paths' latencies; zero: no I/O since the last time
+	graceTo   time.Time           // we stalled: no deadline counts before
 	pools     map[string]*backends.Pool
 	idle      chan struct{} // closed when the last completion was delivered; nil: nobody waits
 	closing   int           // completions since Close that were not delivered yet
@@ -123,8 +124,8 @@ func (d *Device) Observe(o backends.Observer) {
 	d.mu.Lock()
 	d.obs = o
 	d.tellCapacityLocked(&b, true)
-	if d.refusing {
-		o.Refusing(&b, true)
+	if d.refusing != 0 {
+		o.Refusing(&b, d.refusing)
 	}
 	d.mu.Unlock()
 	b.Run()
@@ -229,7 +230,7 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 	switch {
 	case d.closed && d.downLocked():
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.Aborted), now)
-	case d.refusesLocked():
+	case d.refusesLocked(t):
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 	case d.usableLocked()&^avoid == 0 && d.usableLocked()&^d.avoidServerLocked(t) != 0:
 		// Each path has failed it once. Wait a little and begin again.
@@ -248,6 +249,7 @@ func (d *Device) noRouteLocked(b *backends.Batch, out *outbox, t *task, avoid Pa
 			}
 		}
 		t.wake = time.Time{} // until the paths change
+		d.waitDueLocked(out, d.waitLocked(t))
 		d.parkLocked(b, t, reason, backends.Range{})
 	}
 }

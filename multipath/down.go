@@ -3,7 +3,6 @@
 package multipath
 
 import (
-	"fmt"
 	"time"
 
 	"pathgate/backends"
@@ -29,16 +28,10 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 	switch {
 	case down && d.downSince.IsZero():
 		d.downSince = now
-		rule := "requests wait"
-		switch apd := d.rule.AllPathsDown; {
-		case apd.Fail:
-			rule = "requests fail"
-		case apd.For > 0:
-			rule = fmt.Sprintf("requests wait for %v", apd.For)
-			d.dueLocked(out, now.Add(apd.For))
-		}
-		out.event(Event{Kind: NoPaths, Device: d.name, Reason: rule})
-		if d.rule.AllPathsDown.Fail || d.closed {
+		d.waited = 0
+		out.event(Event{Kind: NoPaths, Device: d.name, Reason: d.patienceLocked()})
+		d.expireWaitsLocked(b, out, now)
+		if d.closed {
 			d.failWaitingLocked(b, out, now)
 		}
 	case !down && !d.downSince.IsZero():
@@ -53,25 +46,9 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 		}
 		d.dueLocked(out, deadline)
 		out.event(Event{Kind: Restored, Device: d.name, Duration: now.Sub(d.downSince), Count: held})
-		d.downSince, d.expired = time.Time{}, false
+		d.downSince, d.waited = time.Time{}, 0
 	}
 	d.tellRefusingLocked(b)
-}
-
-// refusesLocked tells whether requests without a path end at once.
-func (d *Device) refusesLocked() bool {
-	return d.gone || d.downLocked() && (d.closed || d.born && (d.rule.AllPathsDown.Fail || d.expired))
-}
-
-// tellRefusingLocked tells the observer when that has changed: what waits there
-// ends here.
-func (d *Device) tellRefusingLocked(b *backends.Batch) {
-	if r := d.refusesLocked(); r != d.refusing {
-		d.refusing = r
-		if d.obs != nil {
-			d.obs.Refusing(b, r)
-		}
-	}
 }
 
 // failWaitingLocked ends what waits, since no path will come in time.

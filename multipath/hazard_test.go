@@ -509,13 +509,13 @@ type watcher struct {
 	why  []backends.ParkReason // of each Park
 	cap  [][2]float64
 
-	refusing []bool
+	refusing []backends.PathWait
 }
 
-func (w *watcher) Refusing(_ *backends.Batch, refuses bool) {
+func (w *watcher) Refusing(_ *backends.Batch, upTo backends.PathWait) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refusing = append(w.refusing, refuses)
+	w.refusing = append(w.refusing, upTo)
 }
 
 func (w *watcher) QueueEvent(_ *backends.Batch, ev backends.QueueEvent) {

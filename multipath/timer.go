@@ -158,21 +158,11 @@ func (d *Device) lateLocked(b *backends.Batch, out *outbox, a *attempt, now time
 	d.routeLocked(b, out, t, now)
 }
 
-// expireLocked ends the requests whose time is over: their own while a path
-// lives, that of the rule while none does.
+// expireLocked ends the requests whose time is over: that of all requests
+// while a path lives, what each may wait for one while none does.
 func (d *Device) expireLocked(b *backends.Batch, out *outbox, now time.Time) {
 	if d.downLocked() {
-		limit := d.rule.AllPathsDown.For
-		if limit <= 0 || d.expired || d.downSince.IsZero() {
-			return
-		}
-		if due := d.downSince.Add(limit); now.Before(due) {
-			d.dueLocked(out, due)
-			return
-		}
-		d.expired = true
-		d.failWaitingLocked(b, out, now)
-		d.tellRefusingLocked(b)
+		d.expireWaitsLocked(b, out, now)
 		return
 	}
 	for t := d.firstTask; t != nil; {

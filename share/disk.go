@@ -57,7 +57,7 @@ type Disk struct {
 	news   atomic.Uint32        // what else has happened, as bits
 	kappa  atomic.Uint32        // newsPaths
 	count  atomic.Int32         // newsCommands
-	refuse atomic.Bool          // newsRefusing
+	refuse atomic.Int64         // newsRefusing: commands of that patience and less
 
 	mu       sync.Mutex // the owner's
 	core     *Core
@@ -71,7 +71,8 @@ type Disk struct {
 	issuing  int // of chunk, being issued; 0: nobody issues
 	issued   sync.Cond
 	closed   bool
-	refusing bool
+	refusing int64 // as it was told; 0: none
+	hand     bool  // it has been told since the last turn
 	events   []Event
 	out      [turnEvents]Dispatch
 	plans    uint64

@@ -2,6 +2,8 @@
 
 package share
 
+import "math"
+
 // What the device tells. It may be told with the device's lock held: nothing is
 // issued and no lock is taken here. Each method changes the window at once and
 // tells whether a Pull has to follow.
@@ -62,10 +64,14 @@ func (d *Disk) Paths(kappa uint32) (pull bool) {
 	return d.tell(newsPaths)
 }
 
-// Refusing tells whether the device ends at once whatever it is given. While it
-// does, all that waits is handed down, past shares and window.
-func (d *Disk) Refusing(refuses bool) (pull bool) {
-	d.refuse.Store(refuses)
+// RefusingAll is a patience that no command exceeds.
+const RefusingAll = math.MaxInt64
+
+// Refusing tells that the device ends at once the commands with a Patience of upTo and
+// less; 0: it ends none. While it does, those of them that wait are handed down, past
+// shares and window.
+func (d *Disk) Refusing(upTo int64) (pull bool) {
+	d.refuse.Store(upTo)
 	return d.tell(newsRefusing)
 }
 

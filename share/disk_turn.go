@@ -83,9 +83,10 @@ func (d *Disk) turn(room int, events ...Event) {
 	now := d.pacer.Now()
 	d.events = append(d.events[:0], events...)
 	full := d.addNews()
-	if d.refusing && d.inCore > 0 {
+	if d.hand && d.inCore > 0 {
 		d.handDown(now)
 	}
+	d.hand = false
 	passing := d.fold(now)
 	more := d.gather()
 	done := uint64(0)
@@ -173,6 +174,7 @@ func (d *Disk) addNews() (full bool) {
 	}
 	if news&newsRefusing != 0 {
 		d.refusing = d.refuse.Load()
+		d.hand = d.refusing > 0
 	}
 	return news&newsFull != 0
 }
@@ -240,28 +242,34 @@ func (d *Disk) collect() {
 	d.waiting.join(oldest, newest)
 }
 
-// handDown takes all that waits out of the core and passes it on: the device ends
-// it at once.
+// handDown takes what the device ends at once out of the core and passes it on.
 func (d *Disk) handDown(now Instant) {
 	for _, f := range d.flows {
-		if f == nil || !d.core.flow(f.id).backlogged() {
+		if f == nil {
 			continue
 		}
-		d.core.Step(now, []Event{{Kind: ResetFlow, Flow: f.id}}, nil)
-		for _, c := range d.core.Returned() {
-			d.inCore--
-			d.passOn(c)
+		for c := d.core.flow(f.id).first; c != nil; {
+			next := c.next
+			if d.refuses(c) {
+				d.core.Step(now, []Event{{Kind: Abort, Cmd: c}}, nil)
+				d.inCore -= len(d.core.Returned())
+				d.passOn(c)
+			}
+			c = next
 		}
 	}
 }
 
+// refuses tells whether the device ends c at once.
+func (d *Disk) refuses(c *Cmd) bool { return d.refusing > 0 && c.Patience <= d.refusing }
+
 // gather makes events of commands that came, and tells whether there are more.
-// A closed scheduler, and one whose device refuses, pass them on.
+// A closed scheduler passes them on, and any one those that the device refuses.
 func (d *Disk) gather() (more bool) {
 	d.collect()
 	for n := 0; n < turnEvents && !d.waiting.empty(); n++ {
 		c := d.waiting.pop()
-		if d.closed || d.refusing {
+		if d.closed || d.refuses(c) {
 			d.passOn(c)
 			continue
 		}

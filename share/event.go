@@ -23,6 +23,9 @@ type Cmd struct {
 	LBA   uint64
 	Bytes uint32 // payload
 	Class Class
+	// Patience is how long it may wait while the device has no path, in nanoseconds; see
+	// Disk.Refusing.
+	Patience int64
 	// HeadOfQueue: it goes before the other waiting commands of its flow.
 	HeadOfQueue bool
 

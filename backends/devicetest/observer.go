@@ -18,7 +18,7 @@ type ear struct {
 	ended  map[*backends.Request]bool
 	counts [backends.Redrive + 1]int
 
-	refusing bool
+	refusing backends.PathWait
 }
 
 // QueueEvent takes an event.
@@ -57,13 +57,13 @@ func (e *ear) CapacityChanged(_ *backends.Batch, now, nominal float64) {
 }
 
 // Refusing is told changes only.
-func (e *ear) Refusing(_ *backends.Batch, refuses bool) {
+func (e *ear) Refusing(_ *backends.Batch, upTo backends.PathWait) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.refusing == refuses {
-		e.s.errorf("refusing %v is told twice", refuses)
+	if e.refusing == upTo {
+		e.s.errorf("refusing up to %v is told twice", upTo)
 	}
-	e.refusing = refuses
+	e.refusing = upTo
 }
 
 // completed notes the end of r.
