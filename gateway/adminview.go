@@ -51,6 +51,7 @@ func showPath(p multipath.PathInfo) control.Path {
 		Inflight: p.Inflight, PendingBytes: p.Pending, Reads: p.Reads, Writes: p.Writes,
 		BytesRead: p.ReadBytes, BytesWritten: p.WriteBytes, Errors: p.Errors,
 		LatencyUs: p.Latency.Microseconds(), Ghosts: p.Ghosts, Fencing: p.Fencing, VMs: p.VMs,
+		Held: p.Kept, Proving: p.Asked,
 	}
 }
 
@@ -132,7 +133,7 @@ func (d *servedDisk) show(devices []control.Device) control.Disk {
 	why := d.whyNot()
 	out := control.Disk{
 		Name: d.FullName(), VM: d.VM(), Size: info.Size, Available: why == "", Why: why,
-		File: d.cfg.File, ReadOnly: d.cfg.ReadOnly, Outstanding: d.Outstanding(),
+		File: d.cfg.File, ReadOnly: d.cfg.ReadOnly, Outstanding: d.Outstanding(), AllPathsDown: d.pathWaits(),
 	}
 	d.mu.Lock()
 	out.Connections = d.clients

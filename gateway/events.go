@@ -144,6 +144,8 @@ const (
 	KindGatewayStarted
 	KindGatewayStopping
 
+	KindOperator // an administrator is about to have something done; who is in "uid"
+
 	// KindEventsLost takes the place of events that a slow reader missed; the detail
 	// "lost" is their number. Made by Subscription only.
 	KindEventsLost
@@ -187,6 +189,7 @@ var kindNames = [...]string{
 	KindConfigApplied:       "config-applied",
 	KindGatewayStarted:      "gateway-started",
 	KindGatewayStopping:     "gateway-stopping",
+	KindOperator:            "operator",
 	KindEventsLost:          "events-lost",
 	KindGroupSwitch:         "group-switch",
 	KindGroupSwitchFailed:   "group-switch-failed",

@@ -55,6 +55,8 @@ type Gateway struct {
 	look    chan struct{} // attach what is missing, now
 	started time.Time
 
+	rescan lastRescan
+
 	mu      sync.Mutex
 	routers map[*multipath.Device]*Router
 }

@@ -50,11 +50,10 @@ func (d *Device) capacityLocked() Capacity { return capacityOf(d.standingsLocked
 // standing is what of a path counts for the capacity, so that it can be worked out
 // for what might be as well as for what is.
 type standing struct {
+	slot                      int
 	adapter, portal           string
 	adapterLimit, portalLimit uint64 // bytes per second, 0: not known
 	used                      bool   // in the group in use
-	usable                    bool   // may be given requests
-	rank                      int    // among the usable ones: the highest are used together
 	proved                    bool   // in this run, and what it said of its access still holds
 	priority                  int    // of its access; 0: carries nothing
 }
@@ -67,9 +66,9 @@ func (d *Device) standingsLocked() []standing {
 			continue
 		}
 		list = append(list, standing{
-			adapter: p.port.adapter.Name, adapterLimit: p.port.adapter.Bandwidth,
+			slot: p.slot, adapter: p.port.adapter.Name, adapterLimit: p.port.adapter.Bandwidth,
 			portal: p.port.portal, portalLimit: p.port.spec.Bandwidth,
-			used: d.inUse.Has(p.slot), usable: p.usableLocked(), rank: p.rankLocked(),
+			used:   d.inUse.Has(p.slot),
 			proved: p.proved && !p.stale, priority: d.groupAccessLocked(p.settled).Priority(),
 		})
 	}

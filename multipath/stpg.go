@@ -19,8 +19,9 @@ const (
 	switchOperator = "operator"               // a person chose it
 )
 
-// groupStatesLocked lists the groups for the mover.
-func (d *Device) groupStatesLocked() []groupState {
+// groupStatesLocked lists the groups for the mover, as they were without the paths
+// of gone.
+func (d *Device) groupStatesLocked(gone PathSet) []groupState {
 	list := d.states[:0]
 	for _, g := range d.groups {
 		s := groupState{id: g.id, access: g.access, preferred: g.preferred}
@@ -33,7 +34,7 @@ func (d *Device) groupStatesLocked() []groupState {
 			s.used = s.used || d.inUse.Has(p.slot)
 			s.explicit = s.explicit || p.facts.explicit && optimizes
 			switch {
-			case !p.live:
+			case !p.live || gone.Has(p.slot):
 			case p.health == Up:
 				s.up++
 			case p.health == Marginal:
@@ -53,7 +54,7 @@ func (d *Device) moveGroupLocked(out *outbox, now time.Time) {
 		return
 	}
 	manual := d.rule.Failback.Mode == FailbackManual
-	s := d.mover.step(now, d.groupStatesLocked(), d.usableLocked() != 0, manual, d.timers.GroupSwitch)
+	s := d.mover.step(now, d.groupStatesLocked(0), d.usableLocked() != 0, manual, d.timers.GroupSwitch)
 	switch {
 	case s.done:
 		if !d.moved {

@@ -75,7 +75,7 @@ func (d *Device) switchGroup(group uint16) (*wish, error) {
 }
 
 func (d *Device) switchGroupLocked(b *backends.Batch, out *outbox, group uint16, now time.Time) (*wish, error) {
-	i := slices.IndexFunc(d.groupStatesLocked(), func(g groupState) bool { return g.id == group })
+	i := slices.IndexFunc(d.groupStatesLocked(0), func(g groupState) bool { return g.id == group })
 	switch {
 	case i < 0:
 		return nil, fmt.Errorf("group %d of %s: %w", group, d.name, ErrNoGroup)

@@ -119,7 +119,7 @@ func refusedHint(cmd *cobra.Command, err error) string {
 		if parent := cmd.Parent(); parent != nil {
 			return fmt.Sprintf("; \"%s list\" shows all", parent.CommandPath())
 		}
-	case e.Code == control.CodeConflict:
+	case e.Code == control.CodeConflict && strings.HasSuffix(e.Message, "force it"):
 		return " with --force"
 	}
 	return ""

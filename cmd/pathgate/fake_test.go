@@ -73,6 +73,7 @@ type fakeState struct {
 	vms     []control.VM
 
 	mu     sync.Mutex
+	rescan control.Rescan
 	events []control.Event
 	wake   chan struct{}
 }

@@ -34,7 +34,7 @@ func newRootCmd() *cobra.Command {
 		Short: "A block gateway with a storage path manager that knows the VMs",
 		Long: `Pathgate serves virtual disks of VMs over several paths to iSCSI targets.
 
-The commands path, device, disk, vm, share, explain and events talk to a running
+The commands path, device, disk, vm, share, explain, rescan and events talk to a running
 gateway, at the socket that --control names, else the environment variable
 PATHGATE_CONTROL, else at the default of this user. See also: pathgate help exit-codes`,
 		SilenceUsage:  true,
@@ -54,6 +54,7 @@ PATHGATE_CONTROL, else at the default of this user. See also: pathgate help exit
 		newVMCmd(&to),
 		newShareCmd(&to),
 		newExplainCmd(&to),
+		newRescanCmd(&to),
 		newEventsCmd(&to),
 		newVersionCmd(),
 		newExitCodesTopic(),

@@ -13,5 +13,5 @@ func newPathCmd(to *target) *cobra.Command {
 		Short: "Show paths, take them out of use",
 		Long: `A path is one route to a LUN, named adapter:target:LUN, such as vmhba0:0:2: the
 session of one adapter with one portal of a target, and a LUN behind it.`,
-	}, newPathListCmd(to), newPathDisableCmd(to), newPathEnableCmd(to))
+	}, newPathListCmd(to), newPathShowCmd(to), newPathFailCmd(to), newPathReinstateCmd(to), newPathDisableCmd(to), newPathEnableCmd(to))
 }

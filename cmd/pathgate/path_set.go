@@ -54,11 +54,7 @@ func newPathSetCmd(to *target, change func(context.Context, *control.Client, str
 		if out.isJSON() {
 			return printJSON(cmd.OutOrStdout(), p, "  ")
 		}
-		what := "enabled"
-		if p.Disabled {
-			what = "disabled"
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "path %s: %s, health %s\n", printable(p.Name), what, printable(p.Health))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "path %s: %s, health %s\n", printable(p.Name), pathWord(&p), printable(p.Health))
 		return err
 	}
 	return cmd
@@ -87,4 +83,17 @@ func completePaths(to *target) cobra.CompletionFunc {
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// pathWord is what an administrator has made of p.
+func pathWord(p *control.Path) string {
+	switch {
+	case p.Disabled:
+		return "disabled"
+	case p.Held:
+		return "held until it is reinstated"
+	case p.Proving:
+		return "is being tested"
+	}
+	return "enabled"
 }

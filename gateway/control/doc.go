@@ -9,7 +9,10 @@
 //	GET  /v1/version
 //	GET  /v1/paths                 GET /v1/paths/{name}
 //	POST /v1/paths/{name}/disable  POST /v1/paths/{name}/enable
+//	POST /v1/paths/{name}/fail     POST /v1/paths/{name}/reinstate
 //	GET  /v1/devices               GET /v1/devices/{name, alias or identity}
+//	GET  /v1/topology?device=NAME  GET /v1/simulate?without=NAME[&without=...][&device=NAME]
+//	GET, POST  /v1/rescan
 //	GET  /v1/disks                 GET /v1/disks/{vm}/{disk}
 //	GET  /v1/vms                   GET /v1/vms/{name}
 //	GET  /v1/events?from=N | last=N [&follow=true]
@@ -28,12 +31,15 @@
 //
 // A POST may carry a JSON object, at most Options.MaxBody bytes, and answers with the
 // path as it is then; the same one twice is no error. Disabling the last usable path
-// of a device is refused unless the body is {"force": true}, since its I/O would wait.
+// of a device is refused unless the body is {"force": true}, since its I/O would wait;
+// so is failing it, where {"hold": true} keeps it down until it is reinstated. A proof
+// and a rescan are begun, not waited for: the field "proving" of the path, and GET of
+// the rescan, tell when they are over.
 //
-// A PATCH carries the fields to change (ShareChange, VMShareChange,
-// LUNShareChange, GroupShareChange), and
-// a DELETE takes what PATCHes have set back to the configuration. Both are answered when
-// the change is on stable storage and in force, with the object as it is then.
+// A PATCH carries the fields to change (ShareChange, VMShareChange, LUNShareChange,
+// GroupShareChange), and a DELETE takes what PATCHes have set back to the configuration.
+// Both are answered when the change is on stable storage and in force, with the object
+// as it is then.
 //
 // An answer that is not 2xx is {"error": {"code": ..., "message": ...}}. The codes are
 // those of this package; the message names the object, and the nearest name that

@@ -3,11 +3,11 @@
 package control
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"slices"
+	"strconv"
 )
 
 func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) error {
@@ -35,6 +35,9 @@ func (s *Server) getPath(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if s.operator != nil {
+		p.History = s.operator.PathHistory(p.Name)
+	}
 	return writeJSON(w, p)
 }
 
@@ -46,11 +49,7 @@ func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, d)
 }
 
-func (s *Server) device(name string) (Device, error) {
-	return find("device", name, s.src.Devices(), func(d Device) []string {
-		return append([]string{d.Name, d.Identity}, d.Aliases...)
-	})
-}
+func (s *Server) device(name string) (Device, error) { return findDevice(s.src.Devices(), name) }
 
 func (s *Server) getDisk(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("vm") + "/" + r.PathValue("disk")
@@ -129,19 +128,15 @@ func (s *Server) setPath(w http.ResponseWriter, r *http.Request, enabled bool) e
 		return &Error{CodeConflict, fmt.Sprintf(
 			"path %s: it is the last usable path of device %s, whose I/O would wait; enable another one first, or force it", p.Name, p.Device)}
 	}
-	err = s.src.SetPathEnabled(p.Name, enabled)
-	who := peerOf(r.Context())
-	s.opt.Log.Info("control request", "path", p.Name, "enabled", enabled, "force", body.Force, "uid", who.uid, "pid", who.pid, "error", err)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return &Error{CodeNotFound, fmt.Sprintf("path %s: it has just gone", p.Name)}
-	case err != nil:
-		return fmt.Errorf("path %s: %w", p.Name, err)
+	o := Operation{Verb: "path disable", Path: p.Name, Device: p.Device, Details: Attrs{{"force", strconv.FormatBool(body.Force)}}}
+	if enabled {
+		o.Verb, o.Details = "path enable", nil
 	}
-	if now, _, err := s.path(p.Name); err == nil {
-		p = now
+	s.operated(r, o)
+	if err := outcome("path", p.Name, s.src.SetPathEnabled(p.Name, enabled)); err != nil {
+		return err
 	}
-	return writeJSON(w, p)
+	return s.answerPath(w, p)
 }
 
 // lastUsable tells whether p is usable and no other path of its device is.

@@ -47,6 +47,12 @@ func (s *Server) routes() http.Handler {
 		"/v1/reservations/{name}/preempt": {"POST": s.withReservations(s.preemptReservation)},
 		"/v1/explain":                     {"GET": s.withShares(s.getExplain)},
 		"/v1/devices/{name}/selector":     {"PATCH": s.setSelector, "DELETE": s.resetSelector},
+
+		"/v1/paths/{name}/fail":      {"POST": s.withOperator(s.failPath)},
+		"/v1/paths/{name}/reinstate": {"POST": s.withOperator(s.reinstatePath)},
+		"/v1/rescan":                 {"GET": s.withOperator(s.getRescan), "POST": s.withOperator(s.startRescan)},
+		"/v1/simulate":               {"GET": s.withOperator(s.getSimulate)},
+		"/v1/topology":               {"GET": s.getTopology},
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			s.serve(w, r, byMethod(m))

@@ -56,7 +56,8 @@ const (
 // Server answers the API for one Source.
 type Server struct {
 	src       Source
-	shares    ShareSource // src, too; nil: it has none
+	shares    ShareSource    // src, too; nil: it has none
+	operator  OperatorSource // likewise
 	opt       Options
 	run       string        // differs from run to run
 	followers chan struct{} // one token for each event stream
@@ -69,6 +70,7 @@ func NewServer(src Source, o Options) *Server {
 	o.defaults()
 	s := &Server{src: src, opt: o, run: rand.Text(), followers: make(chan struct{}, o.MaxFollowers)}
 	s.shares, _ = src.(ShareSource)
+	s.operator, _ = src.(OperatorSource)
 	s.handler = s.routes()
 	return s
 }

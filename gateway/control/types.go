@@ -47,6 +47,12 @@ type Path struct {
 	Fencing string `json:"fencing,omitempty"`
 	// VMs are those whose requests went here in the last seconds.
 	VMs []string `json:"vms,omitempty"`
+	// Held: an administrator has failed it, and it stays down until it is reinstated.
+	Held bool `json:"held,omitempty"`
+	// Proving: it is being proved since an administrator wants it back.
+	Proving bool `json:"proving,omitempty"`
+	// History is its last changes, oldest first. Only where one path is asked for.
+	History []PathChange `json:"history,omitempty"`
 }
 
 // The values of Path.Health that the server and clients act on.
@@ -148,6 +154,9 @@ type Disk struct {
 	ReadOnly    bool     `json:"read_only"`
 	Connections int      `json:"connections"`
 	Outstanding int      `json:"outstanding"` // operations
+	// AllPathsDown is what its requests do while what they need has no path: "queue" for
+	// waiting without end, "fail", or the time that they wait. Empty for a file.
+	AllPathsDown string `json:"all_paths_down,omitempty"`
 	// PathsUp and PathsTotal are those of the worst of its devices; 0 for a file.
 	PathsUp    int `json:"paths_up"`
 	PathsTotal int `json:"paths_total"`
