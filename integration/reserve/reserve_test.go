@@ -20,7 +20,7 @@ import (
 func TestH06Reservations(t *testing.T) {
 	b := newBed(t)
 	t.Run("second gateway", b.secondGateway)
-	t.Run("path losses", b.pathLosses)
+	t.Run("path losses", func(t *testing.T) { b.pathLosses(t, 4) })
 	t.Run("fence by key", b.fenceByKey)
 }
 
@@ -93,13 +93,13 @@ func (b *bed) secondGateway(t *testing.T) {
 	t.Logf("measured: preempting the two paths of a living gateway took %v", took.Round(time.Millisecond))
 }
 
-// Keys after each of 20 losses of a path: those of the living ones, and no other;
+// Keys after each loss of a path: those of the living ones, and no other;
 // and all again when it is back.
-func (b *bed) pathLosses(t *testing.T) {
+func (b *bed) pathLosses(t *testing.T, rounds int) {
 	g := b.gateway(t, "first", reserved, "127.0.0.1", "127.0.0.2")
 	c := g.Connect(t, "vm1/root")
 	var sum time.Duration
-	for round := range 20 {
+	for round := range rounds {
 		lost := round % 2
 		p := b.proxies[lost]
 		p.MustSet(proxy.Fault{Kind: proxy.Refuse})
@@ -121,7 +121,7 @@ func (b *bed) pathLosses(t *testing.T) {
 	}
 	stop(t, g)
 	b.empty(t)
-	t.Logf("measured: a lost path's key was gone %v after the loss, mean of 20", (sum / 20).Round(time.Millisecond))
+	t.Logf("measured: a lost path's key was gone %v after the loss, mean of %d", (sum / time.Duration(rounds)).Round(time.Millisecond), rounds)
 }
 
 // settled waits until the target knows exactly the keys of the paths over the
