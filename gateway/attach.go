@@ -108,6 +108,9 @@ func (g *Gateway) findLUNs(f *foundDisk, faults []Fault) error {
 	for _, e := range f.disk.cfg.Extents {
 		dev, err := g.paths.Lookup(e.LUN)
 		if errors.Is(err, multipath.ErrNotFound) {
+			if why := g.maskedReason(e.LUN); why != "" {
+				return errors.New(why)
+			}
 			return fmt.Errorf("%s has not been found", e.LUN)
 		}
 		if err != nil {

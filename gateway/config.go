@@ -30,6 +30,9 @@ type Config struct {
 	Adapters []AdapterConfig
 	// Targets are the portals that sessions go to. May be empty when all disks are files.
 	Targets []TargetConfig
+	// Claims are the claim rules, in the order of the file; no two have one number.
+	// More may be added at run time. Without any every path is used.
+	Claims []multipath.ClaimRule
 	// LUNs are rules per identity or file; the first that matches wins. Use LUNRuleFor.
 	LUNs []LUNRule
 	// Groups are sets of disks that share a weight and limits. Names are unique.

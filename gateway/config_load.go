@@ -75,7 +75,7 @@ func parseConfig(name string, b []byte, h host, files bool) (*Config, error) {
 }
 
 func (d *decoder) config(root value, c *Config) {
-	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "luns", "groups", "vms", "nbd", "timeouts", "marginal")
+	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "claim-rules", "luns", "groups", "vms", "nbd", "timeouts", "marginal")
 	o.text("state", &c.State, checkPath)
 	parsed(o, "control", &c.Control, parseControl, "unix:/absolute/path, at most 107 bytes")
 	o.text("initiator", &c.Initiator, checkISCSIName)
@@ -89,6 +89,7 @@ func (d *decoder) config(root value, c *Config) {
 	}
 	o.list("adapters", func(v value, key string) { c.Adapters = append(c.Adapters, d.adapter(v, key)) })
 	o.list("targets", func(v value, key string) { c.Targets = append(c.Targets, d.target(v, key)) })
+	o.list("claim-rules", func(v value, key string) { c.Claims = append(c.Claims, d.claimRule(v, key)) })
 	o.list("luns", func(v value, key string) { c.LUNs = append(c.LUNs, d.lunRule(v, key, c.defaultLUNRule())) })
 	o.list("groups", func(v value, key string) { c.Groups = append(c.Groups, d.group(v, key)) })
 	o.list("vms", func(v value, key string) { c.VMs = append(c.VMs, d.vm(v, key)) })

@@ -94,6 +94,9 @@ const (
 	KindPathEnabled                     // by an administrator
 	KindPathQuarantined                 // a path shows another LUN than before
 
+	KindRuleAdded    // a claim rule, at run time; the message is the rule
+	KindRuleRemoved
+
 	KindPathRemoved   // a path is forgotten: what it led to is gone, or another LUN
 	KindTargetRemoved // a target portal is forgotten: nobody tells of it
 
@@ -157,6 +160,8 @@ var kindNames = [...]string{
 	KindPathDisabled:        "path-disabled",
 	KindPathEnabled:         "path-enabled",
 	KindPathQuarantined:     "path-quarantined",
+	KindRuleAdded:           "rule-added",
+	KindRuleRemoved:         "rule-removed",
 	KindPathRemoved:         "path-removed",
 	KindTargetRemoved:       "target-removed",
 	KindPathSlow:            "path-slow",

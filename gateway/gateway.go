@@ -47,6 +47,7 @@ type Gateway struct {
 
 	store   *Store
 	shares  *Shares            // nil before Run
+	claims  *Claims            // likewise
 	paths   *multipath.Manager // nil without targets
 	nbd     *nbd.Server
 	disks   []*servedDisk // in the order of the configuration
@@ -140,6 +141,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	if g.shares, err = NewShares(g.cfg, store); err != nil {
 		return err
 	}
+	if g.claims, err = NewClaims(g.cfg, store); err != nil {
+		return err
+	}
 	g.planDisks()
 	epoch, clean, err := store.Begin()
 	if err != nil {
@@ -155,6 +159,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	logged := g.startLogging()
 	defer logged()
+	for _, f := range g.cfg.Warnings() {
+		g.log.Warn("configuration: " + f.Error())
+	}
 	g.bus.Publish(Event{Kind: KindGatewayStarted, Message: startMessage(g.opt.Version.Version, clean)})
 
 	// The layers end one after the other, each when those above it have.

@@ -29,7 +29,7 @@ func (g *Gateway) makePaths(ctx context.Context, epoch uint64) error {
 		return nil
 	}
 	mc := multipath.Config{
-		Timers: g.timers(), Rule: g.deviceRule, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch,
+		Timers: g.timers(), Rule: g.deviceRule, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch, Claims: g.claims.Rules(),
 	}
 	for _, a := range g.cfg.Adapters {
 		ma, err := g.adapter(a)

@@ -41,7 +41,7 @@ const (
 	storeFile = "state.db"
 	lockFile  = "state.lock"
 	// storeSchema is the version that this code writes; it reads the older ones too.
-	storeSchema   = 3
+	storeSchema   = 4
 	storePageSize = 4096
 )
 
@@ -58,19 +58,20 @@ const (
 	bucketLUNNext  = "lun-next"
 	bucketShares   = "share-overrides" // since version 2
 	bucketSelected = "path-selection"  // since version 3
+	bucketClaims   = "claim-rules"     // since version 4
 )
 
 func storeBuckets() []string {
 	return []string{
 		bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
 		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext, bucketShares,
-		bucketSelected,
+		bucketSelected, bucketClaims,
 	}
 }
 
 // hasBucket tells whether a store of a version has the bucket.
 func hasBucket(name string, schema int) bool {
-	since := map[string]int{bucketShares: 2, bucketSelected: 3}
+	since := map[string]int{bucketShares: 2, bucketSelected: 3, bucketClaims: 4}
 	return schema >= since[name]
 }
 

@@ -340,6 +340,7 @@ func filled(t *testing.T, dir string) (path string, content string) {
 		s.BindName("a", "naa.1"), s.SetAlias("b", "naa.1"), s.SetPathDisabled("p", true),
 		s.PutGhosts(GhostRecord{Device: "d", Whole: true, Path: "p"}),
 		s.PutShareOverrides(someOverrides()), s.PutSelection("naa.1", someSelection()),
+		s.PutClaimRule(maskRule(7, "lun=5")),
 	} {
 		if err != nil {
 			t.Fatal(err)

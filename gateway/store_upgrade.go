@@ -14,7 +14,7 @@ func (s *Store) upgrade() error {
 			if hasBucket(name, c.m.Schema) {
 				continue
 			}
-			if _, err := c.tx.CreateBucket([]byte(name)); err != nil {
+			if _, err := c.tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
 			}
 		}

@@ -24,6 +24,7 @@ func (v *validator) fault(key, msg, rule string) {
 func (v *validator) config(files bool) {
 	v.adapters()
 	v.targets()
+	v.claimRules()
 	v.lunRules()
 	v.groups()
 	v.vms()

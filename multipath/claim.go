@@ -179,6 +179,9 @@ func (m *ClaimMatch) early(f *ClaimFacts) bool {
 		fits(m.Target, strings.ToLower(f.Target)) && fits(m.Path, f.Path)
 }
 
+// AdapterFits tells whether the adapter's key matches a name.
+func (m *ClaimMatch) AdapterFits(name string) bool { return fits(m.Adapter, name) }
+
 // late tells whether the keys match that INQUIRY has told.
 func (m *ClaimMatch) late(f *ClaimFacts) bool {
 	return fits(m.Identity, f.Identity) && fits(m.Vendor, f.Vendor) &&

@@ -45,6 +45,10 @@ func (s *Server) routes() http.Handler {
 		"/v1/reservations":                {"GET": s.withReservations(listReservations)},
 		"/v1/reservations/{name}":         {"GET": s.withReservations(getReservation)},
 		"/v1/reservations/{name}/preempt": {"POST": s.withReservations(s.preemptReservation)},
+		"/v1/rules":                       {"GET": s.withRules(listRules), "POST": s.withRules(s.addRule)},
+		"/v1/rules/{number}":              {"DELETE": s.withRules(s.removeRule)},
+		"/v1/rule-check":                  {"GET": s.withRules(checkRules)},
+		"/v1/masked-paths":                {"GET": s.withRules(listMaskedPaths)},
 		"/v1/explain":                     {"GET": s.withShares(s.getExplain)},
 		"/v1/devices/{name}/selector":     {"PATCH": s.setSelector, "DELETE": s.resetSelector},
 
