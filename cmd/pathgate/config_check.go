@@ -29,6 +29,9 @@ names. Every fault is shown with its line. The status is 2 when there is one.`,
 		if err != nil {
 			return err
 		}
+		for _, f := range cfg.Warnings() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %v\n", f)
+		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", printable(args[0]), summary(cfg))
 		return err
 	}
@@ -52,6 +55,8 @@ type checkResult struct {
 	File   string       `json:"file"`
 	OK     bool         `json:"ok"`
 	Faults []checkFault `json:"faults"`
+	// Warnings are what will have no effect; OK is true with them.
+	Warnings []checkFault `json:"warnings,omitempty"`
 }
 
 type checkFault struct {
@@ -65,17 +70,26 @@ type checkFault struct {
 
 func checkJSON(cmd *cobra.Command, file string) error {
 	res := checkResult{File: file, Faults: []checkFault{}}
-	_, err := gateway.Load(file)
+	cfg, err := gateway.Load(file)
 	if err != nil {
 		e, ok := errors.AsType[*gateway.ConfigError](err)
 		if !ok {
 			return configError{err}
 		}
 		for _, f := range e.Faults {
-			res.Faults = append(res.Faults, checkFault{f.Line, f.Column, f.Key, f.Value, f.Message, f.Rule})
+			res.Faults = append(res.Faults, showFault(f))
 		}
 		err = configError{fmt.Errorf("%s: refused, %s", file, plural(len(e.Faults), "fault"))}
 	}
+	if err == nil {
+		for _, f := range cfg.Warnings() {
+			res.Warnings = append(res.Warnings, showFault(f))
+		}
+	}
 	res.OK = err == nil
 	return errors.Join(printJSON(cmd.OutOrStdout(), res, "  "), err)
+}
+
+func showFault(f gateway.Fault) checkFault {
+	return checkFault{f.Line, f.Column, f.Key, f.Value, f.Message, f.Rule}
 }

@@ -22,6 +22,7 @@ func newPathListCmd(to *target) *cobra.Command {
 		Args:    noArgs,
 	}
 	out := newFormat(cmd, true)
+	masked := cmd.Flags().Bool("all", false, "those too that claim rules mask")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := to.dial()
 		if err != nil {
@@ -31,6 +32,13 @@ func newPathListCmd(to *target) *cobra.Command {
 		paths, err := c.Paths(cmd.Context())
 		if err != nil {
 			return err
+		}
+		if *masked {
+			more, err := c.MaskedPaths(cmd.Context())
+			if err != nil {
+				return err
+			}
+			paths = append(paths, more...)
 		}
 		return printList(cmd.OutOrStdout(), out, paths, pathColumns(time.Now()))
 	}
