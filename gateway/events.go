@@ -94,7 +94,7 @@ const (
 	KindPathEnabled                     // by an administrator
 	KindPathQuarantined                 // a path shows another LUN than before
 
-	KindRuleAdded    // a claim rule, at run time; the message is the rule
+	KindRuleAdded // a claim rule, at run time; the message is the rule
 	KindRuleRemoved
 
 	KindPathRemoved   // a path is forgotten: what it led to is gone, or another LUN
