@@ -89,6 +89,10 @@ type Config struct {
 	SourceAddr netip.Addr
 	Interface  string
 
+	// Links tells when the adapter has lost its link or its address: its sessions
+	// end at once, and no login is tried before it is back. Nil: nobody tells.
+	Links *Links
+
 	// ISID gives the initiator session id for a target portal. It is asked once
 	// for each nexus, with the group tag that the TargetPortal has (0 before the
 	// first login), and has to return the same ISID for the same target and

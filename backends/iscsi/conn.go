@@ -33,6 +33,7 @@ type conn struct {
 	n           *nexus
 	generation  uint64
 	route       backends.Route
+	from        *Config // of the adapter that it leaves from
 	sock        net.Conn
 	queue       *stream.Queue
 	params      wire.Params
@@ -89,6 +90,7 @@ func newConn(n *nexus, sock net.Conn, l *loginOutcome, generation uint64, route 
 		n:           n,
 		generation:  generation,
 		route:       route,
+		from:        n.cfg,
 		sock:        sock,
 		params:      l.params,
 		recvFraming: l.params.RecvFraming(),
@@ -99,6 +101,9 @@ func newConn(n *nexus, sock net.Conn, l *loginOutcome, generation uint64, route 
 		reader:      stream.NewReader(sock),
 		win:         startWindow(l.cmdSN, l.numbers),
 		expStatSN:   l.expStatSN,
+	}
+	if k, ok := n.from(route); ok {
+		c.from = &k.cfg
 	}
 	c.room.Store(int32(c.win.room()))
 	c.queue = stream.NewQueue(sock, func(err error) { c.fail(err) })

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 
 // dial connects to portal from the adapter's address or interface.
 func (c *Config) dial(ctx context.Context, portal string) (net.Conn, error) {
+	if why := c.linkFault(netip.Addr{}); why != "" {
+		return nil, lost(backends.LossLocal, "%s", why)
+	}
 	if c.Dial != nil {
 		return c.Dial(ctx, portal)
 	}

@@ -25,7 +25,9 @@
 // One per nexus: it logs in, tells Up, reads until the session is lost, tells
 // Down, completes what was outstanding, and waits before it logs in again. One
 // per session more, which only has timers: NOP-Out, task management functions,
-// Exec deadlines (watch.go). A send queue has a third while its socket is full.
+// Exec deadlines (watch.go). A send queue has a third while its socket is full. A
+// [Links] has one, and two that read from the kernel; it ends the sessions of an
+// adapter that has lost its link (nexus_link.go).
 //
 // # Locks
 //

@@ -35,6 +35,7 @@ type nexus struct {
 	groupTag   uint16
 	hasTag     bool
 	backoff    backoff
+	noLink     bool // it waits for the adapter's link and not for a time
 
 	mu       sync.Mutex
 	sessions map[uint16]*session
@@ -157,6 +158,7 @@ func (n *nexus) current(w wanted) bool {
 func (n *nexus) run() {
 	defer close(n.done)
 	defer n.cancel()
+	defer n.cfg.Links.watch(n.linkChanged)()
 	var b backends.Batch
 	for {
 		w, ctx := n.begin()
@@ -176,6 +178,7 @@ func (n *nexus) run() {
 		case !n.current(w):
 			continue
 		default:
+			err = n.linkCause(w.route, err)
 			n.handler.Down(&b, n, n.loss(lossClass(err), err, 0, w))
 			b.Run()
 		}
@@ -193,8 +196,8 @@ func (n *nexus) loss(class backends.LossClass, err error, generation uint64, w w
 	}
 	var refused *refusal
 	l.Gone = errors.As(err, &refused) && (refused.status == wire.LoginNotFound || refused.status == wire.LoginTargetRemoved)
-	n.backoff.last = 0
-	if w.route.Own() && n.current(w) {
+	n.backoff.last, n.noLink = 0, false
+	if w.route.Own() && n.current(w) && !n.awaitLink(class) {
 		n.backoff.last = n.backoff.next(class, isAbsent(err))
 		l.Retry = n.backoff.last
 	}
@@ -217,6 +220,9 @@ func (n *nexus) pause(w wanted) bool {
 		timer = t.C
 	}
 	for n.current(w) {
+		if n.linkIsBack() {
+			return true
+		}
 		select {
 		case <-timer:
 			return true
@@ -241,12 +247,9 @@ func (n *nexus) login(ctx context.Context, route backends.Route) (*loginOutcome,
 		}
 		n.isid, n.hasISID = id, true
 	}
-	from := n.home
-	if route.Connector != nil {
-		var ok bool
-		if from, ok = route.Connector.(*Connector); !ok {
-			return nil, lost(backends.LossLocal, "a route over an adapter of another kind")
-		}
+	from, ok := n.from(route)
+	if !ok {
+		return nil, lost(backends.LossLocal, "a route over an adapter of another kind")
 	}
 	q := loginRequest{cfg: n.cfg, from: &from.cfg, target: n.target.Target, portal: n.portal(route), isid: n.isid}
 	out, err := q.login(ctx)
@@ -284,6 +287,7 @@ func (n *nexus) serve(b *backends.Batch, out *loginOutcome, w wanted, started ti
 		}
 	}
 	c.watch.Go(c.runTimers)
+	c.checkLink() // what has changed during the login told nobody
 	n.handler.Up(b, n, backends.Login{
 		Generation: n.generation,
 		Route:      w.route,
