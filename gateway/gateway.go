@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pathgate/backends"
+	"pathgate/backends/iscsi"
 	"pathgate/gateway/control"
 	"pathgate/gateway/nbd"
 	"pathgate/multipath"
@@ -49,6 +50,7 @@ type Gateway struct {
 	shares  *Shares            // nil before Run
 	claims  *Claims            // likewise
 	paths   *multipath.Manager // nil without targets
+	links   *iscsi.Links       // likewise
 	nbd     *nbd.Server
 	disks   []*servedDisk // in the order of the configuration
 	byName  map[string]*servedDisk
@@ -154,7 +156,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer listeners.close()
-	if err := g.makePaths(ctx, epoch); err != nil {
+	err = g.makePaths(ctx, epoch)
+	defer g.links.Close()
+	if err != nil {
 		return err
 	}
 	logged := g.startLogging()

@@ -28,6 +28,9 @@ func (g *Gateway) makePaths(ctx context.Context, epoch uint64) error {
 	if len(g.cfg.Targets) == 0 {
 		return nil
 	}
+	g.links = iscsi.NewLinks(func(err error) {
+		g.log.Warn("changes of network interfaces are not seen at once: a lost link shows by silence only", "error", err)
+	})
 	mc := multipath.Config{
 		Timers: g.timers(), Rule: g.deviceRule, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch, Claims: g.claims.Rules(),
 	}
@@ -121,7 +124,7 @@ func (g *Gateway) connector(a AdapterConfig, c *TargetConfig) (*iscsi.Connector,
 	t := g.cfg.Timeouts
 	ic := iscsi.Config{
 		InitiatorName: g.cfg.Initiator, Alias: "pathgate", Adapter: a.Name,
-		SourceAddr: a.Address, Interface: a.Interface,
+		SourceAddr: a.Address, Interface: a.Interface, Links: g.links,
 		ISID: func(target string, _ uint16, portal string) ([6]byte, error) {
 			// The group tag is told by the login that the ISID is needed for, so
 			// it cannot be part of the key; the portal stands for it.

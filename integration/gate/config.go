@@ -5,6 +5,7 @@ package gate
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -12,7 +13,7 @@ import (
 // Config is what a test configures. The zero value is a gateway without targets.
 type Config struct {
 	Initiator string   // default iqn.2026-11.test:gate
-	Adapters  []string // addresses of vmhba0, vmhba1, ...; default 127.0.0.1 and 127.0.0.2
+	Adapters  []string // addresses or interfaces of vmhba0, vmhba1, ...; default 127.0.0.1 and 127.0.0.2
 	Targets   []Target
 	// Rules are the entries of luns:, each a YAML mapping in flow style. Default:
 	// every LUN is queued for while all paths are down, and has a protected cache.
@@ -51,7 +52,11 @@ func (c Config) yaml(dir string) string {
 	}
 	p("adapters:")
 	for i, a := range adapters {
-		p("  - {name: vmhba%d, address: %s}", i, a)
+		bound := "interface"
+		if _, err := netip.ParseAddr(a); err == nil {
+			bound = "address"
+		}
+		p("  - {name: vmhba%d, %s: %s}", i, bound, a)
 	}
 	if len(c.Targets) > 0 {
 		p("targets:")
