@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package detect
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pathgate/integration/shares"
+)
+
+// Stalls are how long requests stood still for each of many cuts, by one who knows
+// when its own process did not run: a cut that took too long while the test itself
+// stood still says nothing of the gateway. Make it with NewStalls.
+type Stalls struct {
+	bar   time.Duration
+	clock *shares.Clock
+	kept  []time.Duration
+	out   int // left out
+}
+
+// NewStalls begins to watch. bar is what is asked of the 99th percentile.
+func NewStalls(bar time.Duration) *Stalls { return &Stalls{bar: bar, clock: shares.NewClock()} }
+
+// Stop ends the watching.
+func (s *Stalls) Stop() { s.clock.Stop() }
+
+// Now is the time of the stalls' clock.
+func (s *Stalls) Now() time.Duration { return s.clock.Now() }
+
+// Add takes a cut at the time from after which the last request ended after d.
+func (s *Stalls) Add(from, d time.Duration) {
+	if d > s.bar && s.clock.Halted(from, from+d) > 0 {
+		s.out++
+		return
+	}
+	s.kept = append(s.kept, d)
+}
+
+// Len is how many cuts count.
+func (s *Stalls) Len() int { return len(s.kept) }
+
+// Judge gives p50, p99 and the longest, and an error if the bar was not kept, or if
+// more than a fifth of the cuts say nothing.
+func (s *Stalls) Judge() (string, error) {
+	if len(s.kept) == 0 {
+		return "", fmt.Errorf("no cut counts, %d left out", s.out)
+	}
+	list := slices.Sorted(slices.Values(s.kept))
+	at := func(percent int) time.Duration {
+		return list[min(len(list)*percent/100, len(list)-1)].Round(100 * time.Microsecond)
+	}
+	text := fmt.Sprintf("%d cuts: p50 %v, p99 %v, longest %v; %d left out, as the test stood still",
+		len(list), at(50), at(99), list[len(list)-1].Round(100*time.Microsecond), s.out)
+	switch {
+	case s.out*5 > len(list)+s.out:
+		return text, fmt.Errorf("%d of %d cuts say nothing", s.out, len(list)+s.out)
+	case at(99) > s.bar:
+		return text, fmt.Errorf("p99 %v is over %v", at(99), s.bar)
+	}
+	return text, nil
+}
