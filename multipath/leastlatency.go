@@ -13,8 +13,8 @@ import (
 //
 // The time for one request is that from its sending, or from the answer before it
 // where it was queued behind that, to its answer. A path that has had no request for
-// the time of a resample gets one, or what was slow once would never be seen to be
-// fast again.
+// the time of a resample gets one, and the answer to that counts alone, or what was
+// slow once would never be seen to be fast again.
 // Source: dm-ps-historical-service-time.c; PSP_RR latency, which samples anew too.
 type leastLatency struct {
 	offered
@@ -25,7 +25,7 @@ type leastLatency struct {
 // pathPast is what a path has done.
 type pathPast struct {
 	mean   uint64 // of about 16 requests, ns; never 0
-	known  bool   // mean was measured since the path was offered
+	known  bool   // mean was measured since the path was offered or sampled anew
 	queue  uint64
 	asked  time.Time // a request was sent on it
 	answer time.Time // the last one
@@ -49,7 +49,7 @@ func (s *leastLatency) Select(q Demand) int {
 	for set := s.set &^ q.Tried; set != 0; set &= set - 1 {
 		slot := set.first()
 		if p := &s.path[slot]; p.queue == 0 && q.Now.Sub(p.asked) >= s.resample {
-			best = slot
+			best, p.known = slot, false
 			break
 		}
 		if best < 0 || s.sooner(slot, best) {

@@ -18,7 +18,7 @@ type record struct {
 	flight map[int][]flight
 	asked  map[int]time.Time
 	ends   map[int][]Answer // since the start
-	from   map[int]int      // ends of the path when it was added last
+	from   map[int]int      // ends of the path when it was added or sampled anew
 }
 
 type flight struct {
@@ -184,6 +184,10 @@ func slowLatency(r *record, resample time.Duration) slowRule {
 			slots := r.left(q.Tried)
 			for _, s := range slots {
 				if len(r.flight[s]) == 0 && q.Now.Sub(r.asked[s]) >= resample {
+					if m, ok := r.mean(s); ok {
+						guess[s] = m
+					}
+					r.from[s] = len(r.ends[s])
 					return s
 				}
 			}
