@@ -3,6 +3,8 @@
 package gateway
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,5 +47,29 @@ func TestConfigSelector(t *testing.T) {
 		if err := got.Validate(); err != nil {
 			t.Errorf("%s: %v", c.text, err)
 		}
+	}
+}
+
+// TestSelectorDocument: docs/selectors.md tells of every selector and option, and its
+// example is right.
+func TestSelectorDocument(t *testing.T) {
+	text := string(must[[]byte](t)(os.ReadFile("../docs/selectors.md")))
+	words := append(multipath.SelectorNames(), "weights", "use-non-optimized")
+	for _, w := range append(words, optionKeys()...) {
+		if !strings.Contains(text, "`"+w+"`") {
+			t.Errorf("nothing about %s", w)
+		}
+	}
+	_, rest, _ := strings.Cut(text, "```yaml\n")
+	example, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("no example")
+	}
+	seen := map[string]bool{}
+	for _, r := range mustParse(t, example).LUNs {
+		seen[r.Selector.Name] = true
+	}
+	if len(seen) != len(multipath.SelectorNames()) {
+		t.Errorf("the example has only %v", seen)
 	}
 }

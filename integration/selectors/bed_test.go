@@ -33,7 +33,7 @@ const (
 
 func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
 
-// bed is a gateway with a LUN over some paths: path i is vmhba<i>:<i>:1, through
+// bed is a gateway with a LUN over two paths: path i is vmhba<i>:<i>:1, through
 // proxy i. VM vm<p> has the priority p, and a part of the LUN.
 type bed struct {
 	t       *testing.T
@@ -43,7 +43,7 @@ type bed struct {
 }
 
 // newBed starts targets, proxies and gateway, and waits until all paths are used.
-func newBed(t *testing.T, paths int, selector string, priorities ...int) *bed {
+func newBed(t *testing.T, selector string, priorities ...int) *bed {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "selectors-")
 	if err != nil {
@@ -51,7 +51,7 @@ func newBed(t *testing.T, paths int, selector string, priorities ...int) *bed {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := tgtd.New(t, tgtd.Options{
-		Portals: slices.Repeat([]string{"127.0.0.1:0"}, paths),
+		Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
 		Targets: []tgtd.Target{{Name: "iqn.2026-11.test:selectors", LUNs: []tgtd.LUN{{
 			File: filepath.Join(dir, "lun"), SizeBytes: 16 * mib, SCSIID: "pathgate-selectors-1", SCSISN: "selectors1",
 		}}}},

@@ -19,7 +19,7 @@ func (b *bed) slow(i int, delay time.Duration) {
 
 func TestRoundRobin(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, `{name: round-robin, iops: 4, weights: {"vmhba1:*": 3}}`, 5)
+	b := newBed(t, `{name: round-robin, iops: 4, weights: {"vmhba1:*": 3}}`, 5)
 	c := b.g.Connect(t, "vm5/root")
 	got := b.during(func() { b.reads(c, 160, 1) })
 	b.near("path 0 of weight 1", got[0].read, 40)
@@ -35,7 +35,7 @@ func TestRoundRobin(t *testing.T) {
 // The queue of a slow path is as long as that of a fast one, and so it gets less.
 func TestQueueLength(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, "queue-length", 5)
+	b := newBed(t, "queue-length", 5)
 	lessOnSlow(b)
 }
 
@@ -43,7 +43,7 @@ func TestQueueLength(t *testing.T) {
 // One request at a time makes it round-robin; weights divide a queue.
 func TestServiceTime(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, "service-time", 5)
+	b := newBed(t, "service-time", 5)
 	lessOnSlow(b)
 }
 
@@ -64,7 +64,7 @@ func lessOnSlow(b *bed) {
 // tried again, and used when it is fast.
 func TestLatency(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, "{name: latency, resample: 500ms}", 5)
+	b := newBed(t, "{name: latency, resample: 500ms}", 5)
 	c := b.g.Connect(t, "vm5/root")
 	b.slow(1, 100*time.Millisecond)
 	b.reads(c, 50, 1) // it learns
@@ -87,13 +87,13 @@ func TestLatency(t *testing.T) {
 
 func TestFixed(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, `{name: fixed, preferred: "vmhba1:*"}`, 5)
+	b := newBed(t, `{name: fixed, preferred: "vmhba1:*"}`, 5)
 	b.follow(b.g.Connect(t, "vm5/root"), 1, 0, 1)
 }
 
 func TestMRU(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, "mru", 5)
+	b := newBed(t, "mru", 5)
 	b.follow(b.g.Connect(t, "vm5/root"), 0, 1, 1)
 }
 

@@ -21,7 +21,7 @@ const within = time.Second
 // loss both on the survivor; apart again within 1 s of the return (RT-8, RT-10).
 func TestPerVM(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, "per-vm", 4, 5)
+	b := newBed(t, "per-vm", 4, 5)
 	reader, writer := b.g.Connect(t, "vm4/root"), b.g.Connect(t, "vm5/root")
 	b.reads(reader, 1, 1) // the first to come has path 0
 	both := func() []traffic {
@@ -97,7 +97,7 @@ func (b *bed) returns(lost int, done func() bool) {
 // back within 1 s of the return (RT-9, RT-10).
 func TestIsolateLow(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, 2, "isolate-low", 2, 7)
+	b := newBed(t, "isolate-low", 2, 7)
 	low, high := b.g.Connect(t, "vm2/root"), b.g.Connect(t, "vm7/root")
 	settled := func() bool { return b.during(func() { b.reads(low, 4, 1) })[0].read < noise }
 	if !gate.Poll(patience, settled) {
