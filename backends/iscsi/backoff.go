@@ -22,8 +22,9 @@ const (
 // backoff gives the pauses: doubling up to a bound, with jitter, so that the
 // nexuses of a host do not return in step. The zero value is ready.
 type backoff struct {
-	pause time.Duration // of the last failure, before jitter
-	last  time.Duration // the pause that runs now; 0: until it is interrupted
+	jitter func(n int64) int64 // nil: math/rand
+	pause  time.Duration       // of the last failure, before jitter
+	last   time.Duration       // the pause that runs now; 0: until it is interrupted
 }
 
 // reset starts again after a session that lived for d.
@@ -45,7 +46,15 @@ func (f *backoff) next(c backends.LossClass, absent bool) time.Duration {
 	f.pause = min(max(2*f.pause, firstPause), limit)
 	p := f.pause
 	if c == backends.LossDenied && !absent {
-		return deniedPause + time.Duration(rand.Int64N(int64(deniedPause/4)))
+		return deniedPause + f.spread(deniedPause/4)
 	}
-	return p*3/4 + time.Duration(rand.Int64N(int64(p/2)))
+	return p*3/4 + f.spread(p/2)
+}
+
+// spread gives a random time below d.
+func (f *backoff) spread(d time.Duration) time.Duration {
+	if f.jitter != nil {
+		return time.Duration(f.jitter(int64(d)))
+	}
+	return time.Duration(rand.Int64N(int64(d)))
 }

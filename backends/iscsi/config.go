@@ -118,6 +118,10 @@ type Config struct {
 
 	Timeouts Timeouts
 
+	// Jitter gives a number below n, which spreads the attempts to log in; nil:
+	// math/rand. A simulation that has to repeat gives its own.
+	Jitter func(n int64) int64
+
 	// Dial replaces TCP, for tests and tunnels; nil: TCP with the bindings
 	// above. ctx carries the deadline.
 	Dial func(ctx context.Context, portal string) (net.Conn, error)

@@ -36,6 +36,7 @@ func (k *Connector) newNexus(p backends.TargetPortal, h backends.NexusHandler) *
 		target:   p,
 		handler:  h,
 		sessions: map[uint16]*session{},
+		backoff:  backoff{jitter: k.cfg.Jitter},
 		kick:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}
