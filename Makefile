@@ -5,7 +5,7 @@
 GO       ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build demo test test-long thrash bench fuzz lint fmt clean setup
+.PHONY: all build demo test test-long thrash sim bench fuzz lint fmt clean setup
 
 all: build
 
@@ -31,6 +31,10 @@ SEED   ?= 0
 ROUNDS ?= 0
 thrash: setup
 	$(GO) test -tags integration -run '^TestThrash$$' -v -timeout 0 ./integration/thrash -seed $(SEED) -rounds $(ROUNDS)
+
+# sim runs random schedules in virtual time, until one fails; SEED=n repeats one.
+sim:
+	$(GO) test -run '^TestWireSchedules$$' -v -timeout 0 ./multipath -seed $(SEED) -wire-schedules $(if $(filter 0,$(SEED)),-1,1)
 
 # bench compares the gateway with qemu-nbd, nbdkit and the bare target.
 bench: build setup

@@ -17,8 +17,9 @@ import (
 )
 
 var (
-	seedFlag  = flag.Uint64("seed", 0, "repeat one random schedule")
-	schedules = flag.Int("schedules", 60, "random schedules")
+	seedFlag      = flag.Uint64("seed", 0, "repeat one random schedule")
+	schedules     = flag.Int("schedules", 60, "random schedules")
+	wireSchedules = flag.Int("wire-schedules", wireUnit, "random schedules on the real initiator; -1: without end")
 )
 
 const (
