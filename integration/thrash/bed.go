@@ -84,7 +84,8 @@ func newBed(t testing.TB, p *Plan) *bed {
 // config is short in its timers: a round has many faults.
 func (b *bed) config() gate.Config {
 	c := gate.Config{
-		Rules: []string{fmt.Sprintf(`{id: "*", all-paths-down: queue, cache: protected, selector: %s}`, b.plan.Selector)},
+		Unfenced: b.plan.Unfenced,
+		Rules:    []string{fmt.Sprintf(`{id: "*", all-paths-down: queue, cache: protected, selector: %s}`, b.plan.Selector)},
 		Timeouts: map[string]string{
 			"nop-interval": "300ms", "nop-timeout": "500ms", "login": "3s", "fence-login": "1s",
 			"abort": "500ms", "reset": "2s", "command": "4s", "request": "60s", "failback": "10ms",

@@ -50,6 +50,9 @@ type Plan struct {
 	Digests  bool
 	Selector string
 	Faults   []Fault
+	// Unfenced runs the program of the negative control, which lets writes overtake
+	// old ones of unknown end: the round demands no longer that all is well.
+	Unfenced bool
 }
 
 // paths is how many paths the gateway has.

@@ -79,3 +79,20 @@ func TestThrash(t *testing.T) {
 		t.Errorf("%d faults, %d failovers: nothing was shown", rep.Injected(), rep.Failovers())
 	}
 }
+
+// TestThrashWithoutFences is the negative control: of two processes on one file each
+// in turn is stopped with writes in its sockets, and the program does not fence. If
+// nothing was found, the tests above would prove nothing.
+func TestThrashWithoutFences(t *testing.T) {
+	for seed := range uint64(5) {
+		p := &Plan{Seed: seed, Topology: TwoTargets, Portals: 2, Adapters: 1, Selector: "round-robin", Unfenced: true}
+		for i := range 6 {
+			p.Faults = append(p.Faults, Fault{Kind: Stop, Victim: i % 2, Lasts: time.Second, Also: -1})
+		}
+		if rep := Run(t, p, Stamps()); rep.Violations > 0 {
+			t.Logf("measured: %d violations in round %d: %v", rep.Violations, seed, rep)
+			return
+		}
+	}
+	t.Error("no violation was found")
+}
