@@ -72,7 +72,7 @@ func TestThrash(t *testing.T) {
 		}
 	}
 	if rounds < 0 {
-		rounds = 8
+		rounds = 6
 	}
 	rep := thrash(t, first, func(n int, _ *Report) bool { return rounds > 0 && n >= rounds })
 	if rep.Injected() == 0 || rep.Failovers() == 0 {
