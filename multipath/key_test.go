@@ -65,6 +65,8 @@ func TestH06NextPart(t *testing.T) {
 		{"another gateway has taken them", ar, []uint64{higher}, false, true, partYield, "has taken"},
 		{"the target has forgotten all", free, nil, false, true, partTake, ""},
 		{"a host has another reservation", scsi.Reservation{Held: true, Type: scsi.WriteExclusive, Key: host}, []uint64{host}, false, false, partYield, "write exclusive"},
+		{"tgtd has forgotten the type", scsi.Reservation{Held: true, Key: own}, []uint64{own}, true, false, partRetype, ""},
+		{"the type is wrong, and others are there", scsi.Reservation{Held: true, Key: own}, []uint64{own, host}, true, false, partYield, "none"},
 		{"all registrants, and nobody is", ar, nil, false, false, partYield, "nobody"},
 	} {
 		got, why := nextPart(d, registrations{res: c.res, keys: c.keys}, c.established, c.missing)

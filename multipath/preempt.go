@@ -146,6 +146,7 @@ func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) 
 		d.setTaken(k)
 	}
 	if _, err := d.guarded(ctx, q, h, need, false); err != nil {
+		h.lookAgain() // the next attempt finds it put right
 		return method, err
 	}
 	if action == scsi.PreemptAndAbort && len(left) > 0 {
@@ -260,6 +261,7 @@ func (pt *port) tidy(ctx context.Context) {
 				o.token = 0
 			}
 			d.mu.Unlock()
+			p.lookAgain() // the reservation may not be as it was
 		}
 	}
 }

@@ -64,9 +64,10 @@ func unsupportedState(d *Device) ReservationState {
 type part uint8
 
 const (
-	partTake  part = iota // register if need be, and reserve
-	partJoin              // it is ours: register
-	partYield             // it is somebody else's, or becomes it: leave
+	partTake   part = iota // register if need be, and reserve
+	partJoin               // it is ours: register
+	partYield              // it is somebody else's, or becomes it: leave
+	partRetype             // it is ours, but of another type: register, and make it right
 )
 
 // nextPart decides from what a LUN knows. established tells that a key of ours was
@@ -88,6 +89,9 @@ func nextPart(d *Device, r registrations, established, missing bool) (part, stri
 	switch {
 	case missing && other != 0:
 		return partYield, fmt.Sprintf("%s has taken the LUN from this gateway", keyOwner(other))
+	case r.res.Held && r.res.Type != reserveType && d.ours(r.res.Key) && other == 0:
+		// tgtd forgets the type when the key of the holder that it remembers goes.
+		return partRetype, ""
 	case r.res.Held && r.res.Type != reserveType:
 		return partYield, fmt.Sprintf("reserved (%v) by %s", r.res.Type, keyOwner(r.res.Key))
 	case r.res.Held && !mine:
@@ -133,7 +137,7 @@ func (pt *port) takePart(ctx context.Context, q prober, p *Path, gen uint64, aga
 	missing := d.taken(p, again, r.keys)
 	m = marking{keys: r.keys, res: r.res}
 	registered := slices.Contains(r.keys, key)
-	for range 4 { // register, reserve, look again
+	for range 6 { // register, reserve, look again
 		next, why := nextPart(d, r, established, missing)
 		if next == partYield {
 			m.state, m.reason = ReservationForeign, why
@@ -155,6 +159,10 @@ func (pt *port) takePart(ctx context.Context, q prober, p *Path, gen uint64, aga
 			if err := q.reserveOut(ctx, scsi.Reserve, key, 0); err != nil && !conflict(err) {
 				return m, err
 			}
+		} else if next == partRetype {
+			if err := q.retype(ctx, key, r.res); err != nil && !conflict(err) {
+				return m, err
+			}
 		} else {
 			m.state, m.key = ReservationOurs, key
 			m.keys, m.res = r.keys, r.res
@@ -168,6 +176,27 @@ func (pt *port) takePart(ctx context.Context, q prober, p *Path, gen uint64, aga
 		}
 	}
 	return m, errors.New("the reservation is not seen after it was made")
+}
+
+// retype makes a reservation of ours one of reserveType: as its holder by a release,
+// which the next round follows by Reserve, else by taking it. The path that held it
+// then registers anew.
+func (q prober) retype(ctx context.Context, key uint64, r scsi.Reservation) error {
+	if r.Key == key {
+		return q.reserveAs(ctx, scsi.Release, r.Type, key, 0)
+	}
+	return q.reserveOut(ctx, scsi.Preempt, key, r.Key)
+}
+
+// lookAgain has p's registration and the reservation looked at once more.
+func (p *Path) lookAgain() {
+	p.dev.mu.Lock()
+	p.remark = true
+	p.dev.mu.Unlock()
+	p.port.mu.Lock()
+	p.port.attn[p.lun] = true
+	p.port.mu.Unlock()
+	p.port.wake()
 }
 
 // conflict tells that a command was answered with RESERVATION CONFLICT.

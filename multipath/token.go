@@ -92,8 +92,12 @@ func (pt *port) mark(ctx context.Context, q prober, p *Path, gen uint64) error {
 		return nil
 	}
 	for _, k := range d.orphans(m.keys) {
-		if err := q.reserveOut(ctx, scsi.Preempt, m.key, k); errors.Is(err, errLost) {
+		err := q.reserveOut(ctx, scsi.Preempt, m.key, k)
+		if errors.Is(err, errLost) {
 			return errLost
+		}
+		if err == nil && d.rule.Reservation.AllRegistrants {
+			p.lookAgain() // the reservation may not be as it was
 		}
 	}
 	return nil
@@ -211,9 +215,13 @@ func (q prober) keys(ctx context.Context) ([]uint64, error) {
 const reserveType = scsi.WriteExclusiveAllRegistrants
 
 func (q prober) reserveOut(ctx context.Context, a scsi.ReserveOutAction, key, actionKey uint64) error {
+	return q.reserveAs(ctx, a, reserveType, key, actionKey)
+}
+
+func (q prober) reserveAs(ctx context.Context, a scsi.ReserveOutAction, t scsi.ReservationType, key, actionKey uint64) error {
 	list := scsi.ReserveParameters{Key: key, ActionKey: actionKey}.Append(nil)
 	var cdb [16]byte
-	scsi.PersistentReserveOut{Action: a, Type: reserveType, ParameterListLength: uint32(len(list))}.Encode(&cdb)
+	scsi.PersistentReserveOut{Action: a, Type: t, ParameterListLength: uint32(len(list))}.Encode(&cdb)
 	q.out = list
 	_, err := q.exec(ctx, cdb, 0)
 	return err

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -19,37 +20,56 @@ import (
 	"pathgate/integration/lio"
 	"pathgate/integration/nbdclient"
 	"pathgate/integration/proxy"
+	"pathgate/integration/tgtd"
 	"pathgate/internal/scsi"
 )
 
 const (
 	mib       = 1 << 20
 	blockSize = 4096
-	device    = "vmhba0:0:0"
 	reserved  = `{id: "*", all-paths-down: queue, cache: protected, reservation: {mode: exclusive-all-registrants}}`
 )
 
 func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
 
-// bed is a kernel target with two portal groups, each behind a proxy, and what an
-// initiator of its own sees there.
+// bed is a target with two portals, each behind a proxy, and what an initiator of its
+// own sees there.
 type bed struct {
-	srv     *lio.Server
+	lun     uint16
+	device  string // its canonical name: the first path
 	proxies []*proxy.Proxy
 	eye     *eye
 }
 
+// newBed is the kernel's target, with a portal group for each portal.
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{srv: lio.New(t, lio.Options{
+	srv := lio.New(t, lio.Options{
 		LUNs: []lio.LUN{{SizeBytes: 32 * mib}}, Groups: make([]lio.PortalGroup, 2),
 		// Without it LIO answers each registration with 2/08/00, and carries it out.
 		Configure: "mkdir -p /var/target/pr",
-	})}
-	for _, portal := range b.srv.Portals() {
+	})
+	return makeBed(t, 0, srv.Name(), srv.Portals())
+}
+
+// newTgtdBed is one tgtd, all in one group.
+func newTgtdBed(t *testing.T) *bed {
+	t.Helper()
+	const name = "iqn.2026-11.test:reserve"
+	srv := tgtd.New(t, tgtd.Options{
+		Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
+		Targets: []tgtd.Target{{Name: name, LUNs: []tgtd.LUN{{SizeBytes: 32 * mib, SCSIID: "pathgate-reserve", SCSISN: "reserve"}}}},
+	})
+	return makeBed(t, 1, name, srv.Portals())
+}
+
+func makeBed(t *testing.T, lun uint16, target string, portals []string) *bed {
+	t.Helper()
+	b := &bed{lun: lun, device: fmt.Sprintf("vmhba0:0:%d", lun)}
+	for _, portal := range portals {
 		b.proxies = append(b.proxies, proxy.MustNew(t, proxy.Options{Target: portal, Protocol: proxy.ISCSI, Seed: 1}))
 	}
-	b.eye = newEye(t, b.srv)
+	b.eye = newEye(t, lun, target, portals[0])
 	return b
 }
 
@@ -58,7 +78,7 @@ func (b *bed) gateway(t *testing.T, name, rule string, adapters ...string) *gate
 	t.Helper()
 	c := gate.Config{
 		Initiator: "iqn.2026-11.test:" + name, Adapters: adapters, Rules: []string{rule},
-		Disks: []string{`{name: root, lun: "` + device + `"}`},
+		Disks: []string{`{name: root, lun: "` + b.device + `"}`},
 	}
 	var target gate.Target
 	for _, p := range b.proxies {
@@ -73,7 +93,7 @@ func (b *bed) gateway(t *testing.T, name, rule string, adapters ...string) *gate
 // eye is an initiator that registers nothing: it reads what is registered.
 type eye struct{ s backends.Session }
 
-func newEye(t *testing.T, srv *lio.Server) *eye {
+func newEye(t *testing.T, lun uint16, target, portal string) *eye {
 	t.Helper()
 	k, err := iscsi.New(iscsi.Config{
 		InitiatorName: "iqn.2026-11.test:eye", Adapter: "eye",
@@ -86,9 +106,9 @@ func newEye(t *testing.T, srv *lio.Server) *eye {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := k.Connect(backends.TargetPortal{Target: srv.Name(), Portal: srv.Portals()[0]}, handler{})
+	n := k.Connect(backends.TargetPortal{Target: target, Portal: portal}, handler{})
 	t.Cleanup(func() { _ = n.Close(context.Background()) })
-	return &eye{n.Session(0)}
+	return &eye{n.Session(lun)}
 }
 
 // handler takes no notice: commands fail while there is no session.
@@ -152,9 +172,9 @@ type reservation struct {
 	}
 }
 
-func show(t *testing.T, g *gate.Gate) (r reservation) {
+func (b *bed) show(t *testing.T, g *gate.Gate) (r reservation) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(g.MustCLI(t, "reservation", "show", device, "-o", "json")), &r); err != nil {
+	if err := json.Unmarshal([]byte(g.MustCLI(t, "reservation", "show", b.device, "-o", "json")), &r); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -24,6 +24,14 @@ func TestH06Reservations(t *testing.T) {
 	t.Run("fence by key", b.fenceByKey)
 }
 
+// TestH06ReservationsOfTgtd: it has no PREEMPT AND ABORT, and keeps a registration of
+// each login; PREEMPT and a reset do.
+func TestH06ReservationsOfTgtd(t *testing.T) {
+	b := newTgtdBed(t)
+	t.Run("second gateway", b.secondGateway)
+	t.Run("path losses", func(t *testing.T) { b.pathLosses(t, 2) })
+}
+
 // empty fails the test unless nothing is registered.
 func (b *bed) empty(t *testing.T) {
 	t.Helper()
@@ -60,16 +68,19 @@ func (b *bed) secondGateway(t *testing.T) {
 	second.WaitDisks(t, 10*time.Second, func(ds []gate.Disk) bool {
 		return len(ds) == 1 && !ds[0].Available && strings.Contains(ds[0].Why, "reserved (write exclusive, all registrants) by gateway")
 	})
-	if r := show(t, second); r.State != "foreign" || len(r.Keys) != 2 || r.Keys[0].Ours {
+	if r := b.show(t, second); r.State != "foreign" || len(r.Keys) != 2 || r.Keys[0].Ours {
 		t.Errorf("shown: %+v", r)
 	}
 	reads(t, c, 0, 1)
-	owner := show(t, first).Gateway
-	if _, err := second.CLI(t.Context(), "reservation", "preempt", device, "--gateway", "0x1"); err == nil || !strings.Contains(err.Error(), "no such key") {
+	if out := second.MustCLI(t, "reservation", "list"); !strings.Contains(out, b.device) || !strings.Contains(out, "foreign") {
+		t.Errorf("listed:\n%s", out)
+	}
+	owner := b.show(t, first).Gateway
+	if _, err := second.CLI(t.Context(), "reservation", "preempt", b.device, "--gateway", "0x1"); err == nil || !strings.Contains(err.Error(), "no such key") {
 		t.Errorf("preempt of a gateway that is not there: %v", err)
 	}
 	begin := time.Now()
-	out := second.MustCLI(t, "reservation", "preempt", device, "--gateway", owner)
+	out := second.MustCLI(t, "reservation", "preempt", b.device, "--gateway", owner)
 	took := time.Since(begin)
 	if strings.Count(out, "is taken away") != 2 || strings.Contains(out, "may still run") {
 		t.Errorf("preempt printed:\n%s", out)
@@ -145,7 +156,7 @@ func (b *bed) settled(t *testing.T, g *gate.Gate, what string, portals ...string
 	for _, p := range g.Paths(t) {
 		living[p.Name] = slices.Contains(portals, p.Portal)
 	}
-	for _, k := range show(t, g).Keys {
+	for _, k := range b.show(t, g).Keys {
 		if !k.Ours || !living[k.Path] {
 			t.Errorf("%s: the key %s is of %q", what, k.Key, k.Path)
 		}
