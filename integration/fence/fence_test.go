@@ -109,8 +109,8 @@ func (a *async) must(t *testing.T, what string, within time.Duration) {
 	}
 }
 
-// disk is what the backing file has at off.
-func (b *bed) disk(t *testing.T, off int64, n int) []byte {
+// disk is what the backing file begins with.
+func (b *bed) disk(t *testing.T, n int) []byte {
 	t.Helper()
 	f, err := os.Open(b.file)
 	if err != nil {
@@ -118,7 +118,7 @@ func (b *bed) disk(t *testing.T, off int64, n int) []byte {
 	}
 	defer f.Close()
 	p := make([]byte, n)
-	if _, err := f.ReadAt(p, off); err != nil {
+	if _, err := f.ReadAt(p, 0); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -130,8 +130,8 @@ func (b *bed) stays(t *testing.T, c *nbdclient.Client, d time.Duration) {
 	t.Helper()
 	const fill = 2
 	got := make([]byte, blockSize)
-	if gate.Poll(d, func() bool { return !bytes.Equal(b.disk(t, 0, len(got)), block(fill)) }) {
-		g := b.disk(t, 0, len(got))
+	if gate.Poll(d, func() bool { return !bytes.Equal(b.disk(t, len(got)), block(fill)) }) {
+		g := b.disk(t, len(got))
 		t.Errorf("the medium changed after the acknowledgement: starts with %d, ends with %d, want %d", g[0], g[len(g)-1], fill)
 	}
 	if _, err := c.ReadAt(got, 0); err != nil || !bytes.Equal(got, block(fill)) {
@@ -142,7 +142,7 @@ func (b *bed) stays(t *testing.T, c *nbdclient.Client, d time.Duration) {
 // stale waits until the older block is on the medium again.
 func (b *bed) stale(t *testing.T, d time.Duration) bool {
 	t.Helper()
-	return gate.Poll(d, func() bool { return b.disk(t, 0, 1)[0] == 1 })
+	return gate.Poll(d, func() bool { return b.disk(t, 1)[0] == 1 })
 }
 
 // judge looks at the medium after what was held back is let go: with fencing the
@@ -268,7 +268,7 @@ func (b *bed) heldInNetwork(t *testing.T, c, other *nbdclient.Client, unfenced b
 	took = time.Since(begin)
 	close(stop)
 	gap = <-done
-	if unfenced && b.disk(t, 0, 1)[0] != 2 {
+	if unfenced && b.disk(t, 1)[0] != 2 {
 		t.Error("W2 is not on the medium")
 	}
 	released := time.Now()
@@ -317,7 +317,7 @@ func TestH01StoppedProcess(t *testing.T) {
 			if w2.ended(4 * time.Second) { // by causality: nothing can fence it
 				t.Errorf("W2 ended (%v) while W1 could still land: %v", w2.err, b.g.Events.Since(mark, gate.Kind("fence-done", "fence-failed")))
 			}
-			if !bytes.Equal(b.disk(t, 0, blockSize), block(1)) {
+			if !bytes.Equal(b.disk(t, blockSize), block(1)) {
 				t.Error("W1 is not on the medium")
 			}
 		}

@@ -82,13 +82,13 @@ func table() []row {
 	}
 }
 
-// becomes waits until the block at lba begins with fill.
-func becomes(t *testing.T, p *peer, lba uint32, fill byte) {
+// lands waits until the block at lba is that of the old write, 1.
+func lands(t *testing.T, p *peer, lba uint32) {
 	t.Helper()
 	r := p.login(t, 99).ready()
 	defer r.conn.Close()
-	if !gate.Poll(15*time.Second, func() bool { return r.first(lba) == fill }) {
-		t.Errorf("the medium has %d, want %d", r.first(lba), fill)
+	if !gate.Poll(15*time.Second, func() bool { return r.first(lba) == 1 }) {
+		t.Errorf("the medium has %d, want 1", r.first(lba))
 	}
 }
 
@@ -131,7 +131,7 @@ func rowClose(t *testing.T, p *peer, lba uint32) {
 		if reset && !p.tgtd() {
 			continue // QEMU's user network may have passed the reset on before the data was read
 		}
-		becomes(t, p, lba, 1)
+		lands(t, p, lba)
 	}
 }
 
@@ -151,7 +151,7 @@ func rowOtherPort(t *testing.T, p *peer, lba uint32) {
 	if s, sense := r.status(10 * time.Second); s != 0 {
 		t.Errorf("status %x, %s", s, sense)
 	}
-	becomes(t, p, lba, 1)
+	lands(t, p, lba)
 }
 
 func rowSamePort(t *testing.T, p *peer, lba uint32) {
@@ -177,7 +177,7 @@ func rowSamePortRunning(t *testing.T, p *peer, lba uint32) {
 	if d := time.Since(begun); d > 2*time.Second {
 		t.Logf("login and a write took %v: the machine is too busy to tell them from the worker", d)
 	}
-	becomes(t, p, lba, 1) // over the acknowledged 2
+	lands(t, p, lba) // over the acknowledged 2
 }
 
 func rowAbort(t *testing.T, p *peer, lba uint32) {
@@ -189,7 +189,7 @@ func rowAbort(t *testing.T, p *peer, lba uint32) {
 		t.Errorf("code %d after %v, %v; want 1 when the write is done", code, time.Since(begun), err)
 	}
 	r.conn.Close()
-	becomes(t, p, lba, 1)
+	lands(t, p, lba)
 }
 
 // owed begins a write whose data the target asks for.
@@ -232,7 +232,7 @@ func rowAbortOwed(t *testing.T, p *peer, lba uint32) {
 	if s, sense := r.status(10 * time.Second); s != 0 {
 		t.Errorf("status %x %s; the task that was aborted is carried out with GOOD", s, sense)
 	}
-	becomes(t, p, lba, 1)
+	lands(t, p, lba)
 }
 
 func rowAbortOldTag(t *testing.T, p *peer, lba uint32) {
@@ -250,7 +250,7 @@ func rowAbortOldTag(t *testing.T, p *peer, lba uint32) {
 	}
 	if p.tgtd() {
 		n.must(lba, 2)
-		becomes(t, p, lba, 1)
+		lands(t, p, lba)
 	}
 }
 
@@ -273,7 +273,7 @@ func rowReset(t *testing.T, p *peer, lba uint32) {
 	if s, sense := r.status(10 * time.Second); s != 0 {
 		t.Errorf("a late write: status %x, %s", s, sense)
 	}
-	becomes(t, p, lba, 1)
+	lands(t, p, lba)
 }
 
 func rowResetRunning(t *testing.T, p *peer, lba uint32) {
@@ -283,7 +283,7 @@ func rowResetRunning(t *testing.T, p *peer, lba uint32) {
 	if code, _, err := n.code(15 * time.Second); err != nil || code != 0 || time.Since(begun) < least {
 		t.Errorf("code %d after %v, %v; want 0 when the write is done", code, time.Since(begun), err)
 	}
-	becomes(t, p, lba, 1)
+	lands(t, p, lba)
 }
 
 func rowFence(t *testing.T, p *peer, lba uint32) {
@@ -359,7 +359,7 @@ func rowField(t *testing.T, p *peer, lba uint32) {
 	if took := time.Since(begun); err != nil || code != 0 || took > least {
 		t.Errorf("code %d after %v, %v; want 0 at once: it has found no command", code, took, err)
 	}
-	becomes(t, p, lba, 1)
+	lands(t, p, lba)
 }
 
 func rowCodes(t *testing.T, p *peer, _ uint32) {

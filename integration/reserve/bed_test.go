@@ -73,11 +73,11 @@ func makeBed(t *testing.T, lun uint16, target string, portals []string) *bed {
 	return b
 }
 
-// gateway starts a gateway of that initiator name, with rule for all LUNs.
-func (b *bed) gateway(t *testing.T, name, rule string, adapters ...string) *gate.Gate {
+// gateway starts a gateway of that initiator name, which reserves all LUNs.
+func (b *bed) gateway(t *testing.T, name string, adapters ...string) *gate.Gate {
 	t.Helper()
 	c := gate.Config{
-		Initiator: "iqn.2026-11.test:" + name, Adapters: adapters, Rules: []string{rule},
+		Initiator: "iqn.2026-11.test:" + name, Adapters: adapters, Rules: []string{reserved},
 		Disks: []string{`{name: root, lun: "` + b.device + `"}`},
 	}
 	var target gate.Target

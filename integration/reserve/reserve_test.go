@@ -51,7 +51,7 @@ func stop(t *testing.T, g *gate.Gate) {
 // A second gateway reads and does not write until it preempts; then the first one
 // does not, and a clean stop gives the LUN back.
 func (b *bed) secondGateway(t *testing.T) {
-	first := b.gateway(t, "first", reserved, "127.0.0.1")
+	first := b.gateway(t, "first", "127.0.0.1")
 	c := first.Connect(t, "vm1/root")
 	if _, err := c.WriteAt(block(1), 0); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func (b *bed) secondGateway(t *testing.T) {
 	if r := b.eye.reservation(t); !r.Held || r.Type != scsi.WriteExclusiveAllRegistrants {
 		t.Errorf("reserved: %+v", r)
 	}
-	second := b.gateway(t, "second", reserved, "127.0.0.1")
+	second := b.gateway(t, "second", "127.0.0.1")
 	d := second.Connect(t, "vm1/root")
 	reads(t, d, 0, 1)
 	if _, err := d.WriteAt(block(2), 0); err == nil {
@@ -107,7 +107,7 @@ func (b *bed) secondGateway(t *testing.T) {
 // Keys after each loss of a path: those of the living ones, and no other;
 // and all again when it is back.
 func (b *bed) pathLosses(t *testing.T, rounds int) {
-	g := b.gateway(t, "first", reserved, "127.0.0.1", "127.0.0.2")
+	g := b.gateway(t, "first", "127.0.0.1", "127.0.0.2")
 	c := g.Connect(t, "vm1/root")
 	var sum time.Duration
 	for round := range rounds {
@@ -166,7 +166,7 @@ func (b *bed) settled(t *testing.T, g *gate.Gate, what string, portals ...string
 // fenceByKey (rule 6(c)): W1 is held on the way to one portal group, and nothing gets through to that any more. W1 is acknowledged from the
 // other group, W2 when the path's key is taken away; what is let go later is refused.
 func (b *bed) fenceByKey(t *testing.T) {
-	g := b.gateway(t, "first", reserved, "127.0.0.1")
+	g := b.gateway(t, "first", "127.0.0.1")
 	c := g.Connect(t, "vm1/root")
 	for _, p := range g.Paths(t) {
 		if p.Fencing != "pr-fenced" {
