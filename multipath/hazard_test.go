@@ -382,7 +382,11 @@ func TestH11Growth(t *testing.T) {
 }
 
 // H14: abort, completion, session loss and deadline race; each request ends once.
-func TestH14Races(t *testing.T) {
+func TestH14Races(t *testing.T) { raceRequests(t, 60) }
+
+// raceRequests is 8 writers with each so many requests.
+func raceRequests(t *testing.T, each int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		bd, _, l := oneDisk(t, nil)
 		d := bd.device()
@@ -395,13 +399,13 @@ func TestH14Races(t *testing.T) {
 		var wg sync.WaitGroup
 		for g := range 8 {
 			wg.Go(func() {
-				for i := range 60 {
+				for i := range each {
 					op := []backends.Op{backends.Read, backends.Write, backends.Flush}[i%3]
 					n := uint64(4096)
 					if op == backends.Flush {
 						n = 0
 					}
-					c := newCall(op, uint64((g*60+i)%100)*4096*min(n, 1), n, byte(i))
+					c := newCall(op, uint64((g*each+i)%100)*4096*min(n, 1), n, byte(i))
 					mu.Lock()
 					all = append(all, c)
 					mu.Unlock()
@@ -416,7 +420,7 @@ func TestH14Races(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			for i := range 20 {
+			for i := range each / 3 {
 				time.Sleep(5 * time.Millisecond)
 				bd.net.reset(portals(2)[i%2], "")
 			}
