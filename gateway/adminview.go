@@ -69,7 +69,7 @@ func (s *adminView) Devices() []control.Device {
 
 func (s *adminView) showDevice(d *multipath.Device) control.Device {
 	i := d.State()
-	rule := s.cfg.LUNRuleFor(i.Identity, i.Alias, i.Name)
+	rule := s.cfg.LUNRuleFor(append((*Gateway)(s).aliasesOf(i.Identity, d.Key(), i.Name), i.Identity, i.Name)...)
 	out := control.Device{
 		Name: i.Name, Identity: i.Identity, Weak: i.Weak, Size: i.Size, BlockSize: i.Block,
 		Vendor: i.Vendor, Product: i.Product, Serial: i.Serial, PathsUsed: i.Used, PathsTotal: i.Paths,
@@ -77,9 +77,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 		Selector: i.Selection.Name, SelectorOptions: showSelection(i.Selection), SelectorSet: i.SelectionSet, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
 		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, Barred: i.Barred, State: control.DeviceAvailable,
 	}
-	if i.Alias != "" {
-		out.Aliases = []string{i.Alias}
-	}
+	out.Aliases = (*Gateway)(s).aliasesOf(i.Identity, d.Key(), i.Name)
 	for _, n := range i.Held {
 		out.Queued += n
 	}
@@ -109,7 +107,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 	}
 	for _, sd := range s.disks {
 		uses := slices.ContainsFunc(sd.cfg.Extents, func(e ExtentConfig) bool {
-			return e.LUN == i.Name || e.LUN == i.Identity || e.LUN != "" && e.LUN == i.Alias || slices.Contains(names, e.LUN)
+			return e.LUN == i.Name || e.LUN == i.Identity || slices.Contains(out.Aliases, e.LUN) || slices.Contains(names, e.LUN)
 		})
 		if uses {
 			out.UsedBy = append(out.UsedBy, sd.FullName())

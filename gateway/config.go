@@ -112,6 +112,9 @@ type LUNRule struct {
 	// local file, a prefix of one with a trailing "*", or "*" for all LUNs and files. Of
 	// a file's rule only Scheduler and the queue's bounds count.
 	ID string
+	// Alias is a further name of the one device with this ID, unique among all rules
+	// and those given at run time; "": none. Not for patterns and files.
+	Alias string
 	// Selector picks the path inside the group in use, and says which paths make the
 	// group. Default service-time. What was set at run time takes its place.
 	Selector multipath.Selection
@@ -180,8 +183,8 @@ type DiskConfig struct {
 type ExtentConfig struct {
 	// LUN is an identity, an alias or a canonical name such as "vmhba0:0:1".
 	LUN string
-	// Offset and Size are multiples of 512. Size 0: to the end of the LUN, as it was
-	// when the disk first came up; only for the last extent of a disk.
+	// Offset and Size are multiples of 512. Size 0: to the end of the LUN, and the disk
+	// grows with it; only for the last extent of a disk.
 	Offset, Size Size
 }
 

@@ -171,10 +171,11 @@ func (d *decoder) chap(v value, key string) *CHAPConfig {
 }
 
 func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
-	o := d.object(v, key, "id", "selector", "all-paths-down", "cache", "quiesce-time", "scheduler",
+	o := d.object(v, key, "id", "alias", "selector", "all-paths-down", "cache", "quiesce-time", "scheduler",
 		"shared", "fence-reset", "fence-abort", "reservation", "marginal", "queue-commands", "queue-bytes")
 	o.require("id")
 	o.text("id", &r.ID, checkLUNPattern)
+	o.text("alias", &r.Alias, checkName)
 	d.selector(o, &r.Selector)
 	parsed(o, "all-paths-down", &r.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	enum(o, "cache", &r.Cache, CacheVolatile, CacheProtected)

@@ -40,6 +40,7 @@ type piece struct {
 	start  uint64  // in the disk
 	length uint64  // 0: the rest of the device, known once attached
 	off    uint64  // in the device
+	rest   bool    // it goes to the end of the device, and grows with it
 	ref    string  // what the configuration calls the device
 	router *Router // nil until attached
 	flow   *Flow
@@ -70,7 +71,7 @@ func NewDisk(s DiskSpec) *Disk {
 	}
 	d.drained = sync.NewCond(&d.mu)
 	for _, p := range s.Pieces {
-		d.pieces = append(d.pieces, piece{length: p.Length, off: p.Offset, ref: p.Ref})
+		d.pieces = append(d.pieces, piece{length: p.Length, off: p.Offset, rest: p.Length == 0, ref: p.Ref})
 	}
 	d.info.Identity = "pathgate." + d.FullName()
 	d.refreshLocked()
@@ -161,6 +162,9 @@ func (d *Disk) refreshLocked() backends.Change {
 		if !dev.Available {
 			info.Available = false
 			d.why = fmt.Sprintf("%s is gone", p.ref)
+		}
+		if p.rest && dev.Size > p.off+p.length {
+			p.length = dev.Size - p.off
 		}
 		p.start = info.Size
 		info.Size += p.length

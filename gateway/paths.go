@@ -32,7 +32,7 @@ func (g *Gateway) makePaths(ctx context.Context, epoch uint64) error {
 		g.log.Warn("changes of network interfaces are not seen at once: a lost link shows by silence only", "error", err)
 	})
 	mc := multipath.Config{
-		Timers: g.timers(), Rule: g.deviceRule, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch, Claims: g.claims.Rules(),
+		Timers: g.timers(), Rule: g.deviceRule, Alias: g.aliasOf, Store: pathStore{g.store}, Events: (*pathEvents)(g), Run: epoch, Claims: g.claims.Rules(),
 	}
 	for _, a := range g.cfg.Adapters {
 		ma, err := g.adapter(a)
@@ -178,6 +178,7 @@ func readCHAP(c *CHAPConfig) (*iscsi.CHAP, error) {
 
 // deviceRule gives the rule of a device that is known by these names.
 func (g *Gateway) deviceRule(names ...string) multipath.Rule {
+	names = append(names[:len(names):len(names)], g.aliasesOf(names...)...)
 	r := g.cfg.LUNRuleFor(names...)
 	rule := multipath.Rule{Selector: r.Selector, CacheProtected: r.Cache == CacheProtected, Quiesce: r.QuiesceTime}
 	rule.Marginal = r.Marginal.rule()

@@ -170,6 +170,11 @@ func (s *Store) SetAlias(alias, identity string) error {
 	return s.update(func(c *change) error { return put(c, bucketAliases, alias, identity) })
 }
 
+// Alias gives the identity that an alias stands for.
+func (s *Store) Alias(alias string) (identity string, ok bool, err error) {
+	return find[string](s, bucketAliases, alias)
+}
+
 // Aliases lists aliases and their identities.
 func (s *Store) Aliases() (map[string]string, error) { return list[string](s, bucketAliases) }
 

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // validator checks what concerns more than one value.
@@ -102,10 +104,11 @@ func (v *validator) targets() {
 }
 
 func (v *validator) lunRules() {
-	seen := make(map[string]string)
+	seen, aliases := make(map[string]string), make(map[string]string)
 	all := ""
 	for i, r := range v.c.LUNs {
 		key := fmt.Sprintf("luns[%d].id", i)
+		v.alias(aliases, r, fmt.Sprintf("luns[%d].alias", i))
 		v.unique(seen, r.ID, key, "one rule for an id")
 		if all != "" && r.ID != "*" && r.ID != "" {
 			v.fault(key, "is never used", "the first rule that matches wins, and "+all+" matches all")
@@ -114,6 +117,17 @@ func (v *validator) lunRules() {
 			all = key
 		}
 		v.scheduler(r, fmt.Sprintf("luns[%d].scheduler", i))
+	}
+}
+
+// alias checks that an alias stands for one device.
+func (v *validator) alias(seen map[string]string, r LUNRule, key string) {
+	if r.Alias == "" {
+		return
+	}
+	v.unique(seen, r.Alias, key, "an alias stands for one device")
+	if strings.HasSuffix(r.ID, "*") || strings.HasPrefix(r.ID, fileDevicePrefix) {
+		v.fault(key, "is that of "+strconv.Quote(r.ID), "only a rule for one LUN has an alias")
 	}
 }
 

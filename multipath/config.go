@@ -24,6 +24,9 @@ type Config struct {
 	Rule func(names ...string) Rule
 	// Claims say which paths are used; the zero value: all. See SetClaims.
 	Claims ClaimRules
+	// Alias gives what a further name of a device stands for, an identity or another
+	// name; "": it is none. Nil: there are none beside Rule.Alias. Likewise.
+	Alias func(name string) string
 	// Store and Events are required.
 	Store  Store
 	Events Events

@@ -109,6 +109,10 @@ var _ backends.LUN = (*Device)(nil)
 // 0084), or its identity when that name stands for another LUN.
 func (d *Device) Name() string { return d.name }
 
+// Key is the identity, with the target's name where it is weak: it stands for one
+// device only.
+func (d *Device) Key() string { return d.key }
+
 // Identity is the LUN's designator, "naa.6001405...".
 func (d *Device) Identity() string { return d.identity.ID }
 

@@ -376,3 +376,29 @@ func TestH11Shrink(t *testing.T) {
 		mustOK(t, c)
 	})
 }
+
+// A device's name is its own, also when the path of that name leads elsewhere and that
+// other device was found first.
+func TestNameOfMovedPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, _, b := twoProcesses(t, nil)
+		d := bd.device().Identity()
+		bd.stop()
+		a := bd.net.portals["10.0.0.1:3260"].srv
+		bd.net.with(func() { a.addLUN(1, newMedium(), naa(9)) })
+		bd.start(func(c *Config) {
+			c.Alias = func(name string) string { return map[string]string{"data": d, "first": "vmhba0:0:1"}[name] }
+		})
+		defer bd.stop()
+		_ = b
+		for _, name := range []string{"vmhba0:0:1", "data", "first", d} {
+			got, err := bd.m.Lookup(name)
+			if err != nil || got.Identity() != d {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		}
+		if len(bd.m.Devices()) != 2 {
+			t.Errorf("%v", bd.states())
+		}
+	})
+}

@@ -3,6 +3,7 @@
 package multipath
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -227,6 +228,9 @@ var (
 // of its paths. A path's name is bound at the first look: when later another
 // identity is there, the answer is ErrMoved, since data would go to another LUN.
 func (m *Manager) Lookup(name string) (*Device, error) {
+	if m.cfg.Alias != nil {
+		name = cmp.Or(m.cfg.Alias(name), name)
+	}
 	bound, isBound, err := m.cfg.Store.Binding(name)
 	if err != nil {
 		return nil, fmt.Errorf("binding of %s: %w", name, err)
@@ -250,7 +254,8 @@ func (m *Manager) Lookup(name string) (*Device, error) {
 // find gives the device of that name, if there is one, and whether the name is
 // that of a path only.
 func (m *Manager) find(name string) (found *Device, byPath bool, err error) {
-	for _, d := range m.Devices() {
+	list := m.Devices()
+	for _, d := range list {
 		switch {
 		case name == d.name || name == d.key || name == d.rule.Alias:
 			return d, false, nil
@@ -259,7 +264,12 @@ func (m *Manager) find(name string) (found *Device, byPath bool, err error) {
 				return nil, false, ErrAmbiguous
 			}
 			found = d
-		case d.hasPath(name):
+		}
+	}
+	// A path may have gone to another device, and left its name to the one that was
+	// named after it.
+	for _, d := range list {
+		if found == nil && d.hasPath(name) {
 			return d, true, nil
 		}
 	}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pathgate/gateway/control"
+	"pathgate/multipath"
+)
+
+// aliasOf gives what a name stands for, "" if it is no alias. The configuration goes
+// before what was set at run time.
+func (g *Gateway) aliasOf(name string) string {
+	for _, r := range g.cfg.LUNs {
+		if r.Alias == name && name != "" {
+			return r.ID
+		}
+	}
+	id, _, err := g.store.Alias(name)
+	if err != nil {
+		return "" // a name that cannot be read stands for nothing
+	}
+	return id
+}
+
+// aliasesOf gives the aliases of a device with these names, in order.
+func (g *Gateway) aliasesOf(names ...string) (list []string) {
+	for _, r := range g.cfg.LUNs {
+		if r.Alias != "" && slices.Contains(names, r.ID) {
+			list = append(list, r.Alias)
+		}
+	}
+	all, _ := g.store.Aliases()
+	for alias, id := range all {
+		if slices.Contains(names, id) && !slices.Contains(list, alias) {
+			list = append(list, alias)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+var _ control.AliasSource = adminSource{}
+
+// SetAlias gives a device a further name, and keeps it.
+func (s *adminView) SetAlias(_ context.Context, device, alias string) error {
+	if s.paths == nil {
+		return control.ErrNotFound
+	}
+	d, err := s.paths.Lookup(device)
+	if err != nil {
+		return lookupError(err)
+	}
+	if !ValidName(alias) {
+		msg, rule := checkName(alias)
+		return fmt.Errorf("alias %q %s: %s: %w", alias, msg, rule, control.ErrConflict)
+	}
+	other, err := s.paths.Lookup(alias)
+	switch {
+	case err == nil && other == d:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s is a name of %s already: %w", alias, other.Name(), control.ErrConflict)
+	case (*Gateway)(s).aliasOf(alias) != "":
+		return fmt.Errorf("%s stands for %s already: %w", alias, (*Gateway)(s).aliasOf(alias), control.ErrConflict)
+	}
+	if err := s.store.SetAlias(alias, d.Key()); err != nil {
+		return err
+	}
+	(*Gateway)(s).lookAgain() // a disk may wait for it
+	return nil
+}
+
+// RemoveAlias takes one away that was given by SetAlias, unless a disk is known by it.
+func (s *adminView) RemoveAlias(_ context.Context, alias string) error {
+	if _, ok, err := s.store.Alias(alias); err != nil {
+		return err
+	} else if !ok {
+		for _, r := range s.cfg.LUNs {
+			if r.Alias == alias && alias != "" {
+				return fmt.Errorf("%s is in the configuration: %w", alias, control.ErrConflict)
+			}
+		}
+		return fmt.Errorf("alias %s: %w", alias, control.ErrNotFound)
+	}
+	for _, sd := range s.disks {
+		if slices.ContainsFunc(sd.cfg.Extents, func(e ExtentConfig) bool { return e.LUN == alias }) {
+			return fmt.Errorf("%s is what disk %s is made of: %w", alias, sd.FullName(), control.ErrConflict)
+		}
+	}
+	return s.store.RemoveAlias(alias)
+}
+
+func lookupError(err error) error {
+	if errors.Is(err, multipath.ErrNotFound) {
+		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
+	}
+	return fmt.Errorf("%w: %w", err, control.ErrConflict)
+}
