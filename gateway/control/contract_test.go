@@ -30,7 +30,7 @@ func TestFields(t *testing.T) {
 	for _, v := range []any{
 		&control.Path{}, &control.Device{}, &control.Disk{}, &control.VM{}, &control.Event{}, &control.Version{},
 		&control.DiskShare{}, &control.VMShare{}, &control.ShareLUN{}, &control.ShareChange{}, &control.VMShareChange{}, &control.LUNShareChange{},
-		&control.GroupShare{}, &control.GroupShareChange{},
+		&control.GroupShare{}, &control.GroupShareChange{}, &control.RuleCheck{}, &control.RuleChange{},
 		&control.Reservation{}, &control.ReservationPreempt{}, &control.ReservationPreempted{},
 	} {
 		name := strings.ToLower(reflect.TypeOf(v).Elem().Name())

@@ -18,6 +18,8 @@ type Config struct {
 	// Rules are the entries of luns:, each a YAML mapping in flow style. Default:
 	// every LUN is queued for while all paths are down, and has a protected cache.
 	Rules []string
+	// Claims are the entries of claim-rules:, likewise. Default: none.
+	Claims []string
 	// Disks are those of vm1, each a YAML mapping in flow style. Default: root,
 	// all of vmhba0:0:1.
 	Disks []string
@@ -63,6 +65,12 @@ func (c Config) yaml(dir string) string {
 	}
 	for _, t := range c.Targets {
 		p("  - {%s}", strings.Join(append([]string{"portals: [\"" + strings.Join(t.Portals, `", "`) + "\"]"}, t.More...), ", "))
+	}
+	if len(c.Claims) > 0 {
+		p("claim-rules:")
+	}
+	for _, r := range c.Claims {
+		p("  - %s", r)
 	}
 	rules := c.Rules
 	if rules == nil {
