@@ -99,6 +99,9 @@ func printGroup(w io.Writer, d *control.Device, g *control.TopologyGroup, last b
 	for i := range g.Paths {
 		p := &g.Paths[i]
 		line := fmt.Sprintf("%s %s %s %s %s", p.Name, p.Portal, p.Health, p.Access, usedWord(p))
+		if len(p.VMs) > 0 {
+			line += " " + strings.Join(p.VMs, ",")
+		}
 		fmt.Fprintf(w, "%s%s %s\n", trunk, branch(i == len(g.Paths)-1), printable(line))
 	}
 }

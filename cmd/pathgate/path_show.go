@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,6 +59,9 @@ func showPath(w io.Writer, p *control.Path, now time.Time) error {
 	if p.Proving {
 		lines.add("proving", "now")
 	}
+	lines.add("cause", p.Cause)
+	lines.add("group", p.Group)
+	lines.add("vms", strings.Join(p.VMs, ", "))
 	lines.add("reason", p.Reason)
 	lines.add("sessions", strconv.FormatUint(p.Generation, 10))
 	lines.add("in flight", fmt.Sprintf("%d, %s", p.Inflight, humanBytes(p.PendingBytes)))

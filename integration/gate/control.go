@@ -86,6 +86,27 @@ func get[T any](g *Gate, path string) (v T, err error) {
 	return v, json.NewDecoder(resp.Body).Decode(&v)
 }
 
+// Request sends one request with a JSON body, "" for none, and reads the answer; one
+// that is not a success is an error.
+func (g *Gate) Request(method, path, body string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://gate"+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := g.client().Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, b)
+	}
+	return err
+}
+
 func mustGet[T any](t testing.TB, g *Gate, path string) T {
 	t.Helper()
 	v, err := get[T](g, path)
