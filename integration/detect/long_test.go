@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -74,19 +75,28 @@ func stalls(t *testing.T, bar, pace time.Duration, cut, mend func(p *proxy.Proxy
 		path(t, g, name, func(p gate.Path) bool { return p.Health == "up" && p.Used })
 		mark, from, at := g.Events.Mark(), s.Now(), time.Now()
 		cut(ps[i%ways])
-		g.Events.Wait(t, mark, long, func(e gate.Event) bool { return e.Kind == "path-down" && e.Path == name })
-		moved := gate.Poll(time.Second, func() bool {
-			return len(g.Events.Since(mark, func(e gate.Event) bool { return e.Kind == "failover" && e.Path == name })) > 0
+		down := g.Events.Wait(t, mark, long, func(e gate.Event) bool { return e.Kind == "path-down" && e.Path == name })
+		var moved []gate.Event
+		gate.Poll(time.Second, func() bool {
+			moved = g.Events.Since(mark, func(e gate.Event) bool { return e.Kind == "failover" && e.Path == name })
+			return len(moved) > 0
 		})
 		mend(ps[i%ways])
-		if !moved { // nothing was in flight there
+		if len(moved) == 0 { // nothing was in flight there
 			if missed++; missed > cuts {
 				t.Fatal("the cuts meet no requests")
 			}
 			continue
 		}
-		last, _ := p.InFlight(at)
-		s.Add(from, last)
+		done := p.Done()
+		if !gate.Poll(long, func() bool { return p.Done() > done+100 }) { // those that moved have ended
+			t.Fatal("the load stands still")
+		}
+		n, err := strconv.Atoi(moved[0].Attrs["requests"])
+		if err != nil {
+			t.Fatalf("%v: %v", moved[0], err)
+		}
+		s.Cut(p, from, at, down.Time, n)
 		<-time.After(pace - time.Since(at))
 	}
 	text, err := s.Judge()

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"pathgate/integration/gate"
 	"pathgate/integration/shares"
 )
 
 // Stalls are how long requests stood still for each of many cuts, by one who knows
-// when its own process did not run: a cut that took too long while the test itself
-// stood still says nothing of the gateway. Make it with NewStalls.
+// when the machine did: a cut that took too long while the test itself stood still, or
+// while requests on other paths took as long, says nothing of the failover. Make it
+// with NewStalls.
 type Stalls struct {
 	bar   time.Duration
 	clock *shares.Clock
@@ -29,9 +31,17 @@ func (s *Stalls) Stop() { s.clock.Stop() }
 // Now is the time of the stalls' clock.
 func (s *Stalls) Now() time.Duration { return s.clock.Now() }
 
-// Add takes a cut at the time from after which the last request ended after d.
-func (s *Stalls) Add(from, d time.Duration) {
-	if d > s.bar && s.clock.Halted(from, from+d) > 0 {
+// Cut takes one cut: at the time from, at, when its paths were down, and of how many
+// requests on them the failover told. It asks p, which has gone on.
+func (s *Stalls) Cut(p *gate.Probe, from time.Duration, at, down time.Time, moved int) {
+	d, over := p.Longest(at, down, s.bar)
+	s.add(from, d, over > moved)
+}
+
+// add takes a cut after which the last request ended after d; others tells that
+// requests which the cut did not meet took too long as well.
+func (s *Stalls) add(from, d time.Duration, others bool) {
+	if d > s.bar && (others || s.clock.Halted(from, from+d) > 0) {
 		s.out++
 		return
 	}
@@ -48,10 +58,10 @@ func (s *Stalls) Judge() (string, error) {
 		return "", fmt.Errorf("no cut counts, %d left out", s.out)
 	}
 	list := slices.Sorted(slices.Values(s.kept))
-	at := func(percent int) time.Duration {
-		return list[min(len(list)*percent/100, len(list)-1)].Round(100 * time.Microsecond)
+	at := func(percent int) time.Duration { // by nearest rank
+		return list[(len(list)*percent+99)/100-1].Round(100 * time.Microsecond)
 	}
-	text := fmt.Sprintf("%d cuts: p50 %v, p99 %v, longest %v; %d left out, as the test stood still",
+	text := fmt.Sprintf("%d cuts: p50 %v, p99 %v, longest %v; %d left out, as the machine stood still",
 		len(list), at(50), at(99), list[len(list)-1].Round(100*time.Microsecond), s.out)
 	switch {
 	case s.out*5 > len(list)+s.out:

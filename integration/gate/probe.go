@@ -97,6 +97,27 @@ func (p *Probe) Stop() []error {
 	return errs
 }
 
+// Longest returns how long the longest took, from at on, of the requests that were in
+// flight at a time between at and until, and how many took longer than bar. Those that
+// have not ended yet are not known.
+func (p *Probe) Longest(at, until time.Time, bar time.Duration) (longest time.Duration, over int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.spans {
+		if s.End.After(at) && s.Begin.Before(until) {
+			from := s.Begin
+			if from.Before(at) {
+				from = at
+			}
+			longest = max(longest, s.End.Sub(from))
+			if s.End.Sub(from) > bar {
+				over++
+			}
+		}
+	}
+	return longest, over
+}
+
 // InFlight returns how long after at the last of the requests that were in flight
 // then has ended, and how many those were.
 func (p *Probe) InFlight(at time.Time) (last time.Duration, n int) {
