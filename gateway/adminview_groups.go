@@ -3,6 +3,10 @@
 package gateway
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
 	"pathgate/gateway/control"
 	"pathgate/multipath"
 )
@@ -15,4 +19,33 @@ func showGroups(list []multipath.GroupInfo) (out []control.Group) {
 		})
 	}
 	return out
+}
+
+var _ control.GroupSource = adminSource{}
+
+// SwitchGroup makes a port group of a device the one in use.
+func (s *adminView) SwitchGroup(ctx context.Context, device string, group uint16) error {
+	if s.paths == nil {
+		return control.ErrNotFound
+	}
+	for _, d := range s.paths.Devices() {
+		if d.Name() == device {
+			return groupError(d.SwitchGroup(ctx, group))
+		}
+	}
+	return fmt.Errorf("device %s: %w", device, control.ErrNotFound)
+}
+
+// groupError classes an error of the path manager for the API.
+func groupError(err error) error {
+	failed, ok := errors.AsType[*multipath.SwitchError](err)
+	switch {
+	case ok:
+		return conflictError{failed}
+	case errors.Is(err, multipath.ErrNoGroup):
+		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
+	case errors.Is(err, multipath.ErrGroupDown), errors.Is(err, multipath.ErrImplicit):
+		return conflictError{err}
+	}
+	return err
 }

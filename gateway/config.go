@@ -118,6 +118,11 @@ type LUNRule struct {
 	// Selector picks the path inside the group in use, and says which paths make the
 	// group. Default service-time. What was set at run time takes its place.
 	Selector multipath.Selection
+	// Failback is when what was lost is used again.
+	Failback Failback
+	// ExclusivePreferred: of port groups that are optimized alike only those that the
+	// target prefers are used. Default false: all of them.
+	ExclusivePreferred bool
 	// AllPathsDown says what happens to requests while no path lives.
 	AllPathsDown AllPathsDown
 	// Cache says whether the LUN's write cache survives a target restart. Default

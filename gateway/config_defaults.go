@@ -33,6 +33,7 @@ func (c *Config) defaultLUNRule() LUNRule {
 	return LUNRule{
 		Selector:     multipath.Selection{}.Normal(),
 		AllPathsDown: AllPathsDown{Mode: AllPathsDownAuto},
+		Failback:     Failback{Mode: FailbackDelayed},
 		Cache:        CacheVolatile,
 		QuiesceTime:  c.Timeouts.Quiesce,
 		Fence:        FenceConfig{Reset: FenceResetAuto},

@@ -172,7 +172,7 @@ func (d *decoder) chap(v value, key string) *CHAPConfig {
 
 func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 	o := d.object(v, key, "id", "alias", "selector", "all-paths-down", "cache", "quiesce-time", "scheduler",
-		"shared", "fence-reset", "fence-abort", "reservation", "marginal", "queue-commands", "queue-bytes")
+		"shared", "fence-reset", "fence-abort", "reservation", "marginal", "failback", "exclusive-preferred", "queue-commands", "queue-bytes")
 	o.require("id")
 	o.text("id", &r.ID, checkLUNPattern)
 	o.text("alias", &r.Alias, checkName)
@@ -181,6 +181,8 @@ func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 	enum(o, "cache", &r.Cache, CacheVolatile, CacheProtected)
 	o.duration("quiesce-time", &r.QuiesceTime, 0, 24*time.Hour)
 	d.fence(o, &r.Fence)
+	d.failback(o, &r.Failback)
+	o.bool("exclusive-preferred", &r.ExclusivePreferred)
 	if v, key, ok := o.get("reservation"); ok {
 		d.reservation(v, key, &r.Reservation)
 	}

@@ -67,8 +67,8 @@ func TestExampleParses(t *testing.T) {
 		}},
 		LUNs: []LUNRule{{
 			ID: "*", Selector: multipath.Selection{Name: "service-time"}, AllPathsDown: AllPathsDown{Mode: AllPathsDownQueue}, Cache: CacheVolatile,
-			Marginal: defaultMarginal(),
-			Fence:    FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
+			Marginal: defaultMarginal(), Failback: Failback{Mode: FailbackDelayed},
+			Fence: FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
 			Scheduler: defaultScheduler(), QueueCommands: 1024, QueueBytes: 64 << 20,
 		}},
 		VMs: []VMConfig{{Name: "vm1", Priority: 5, Disks: []DiskConfig{

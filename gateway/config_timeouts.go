@@ -50,6 +50,10 @@ type Timeouts struct {
 	// more; the second answer is believed, and is a permanent loss over that path.
 	// Too short takes a target that starts for one that was removed.
 	TargetGone time.Duration
+	// GroupSwitch is the least time between two SET TARGET PORT GROUPS of ours to a
+	// LUN; it grows while somebody undoes them. Too short and two hosts drive a target
+	// mad that each sees one half of.
+	GroupSwitch time.Duration
 	// AllPathsDown is how long requests wait for a path in the automatic mode.
 	AllPathsDown time.Duration
 	// GuestMargin is what queueing ends before the guest's own timeout.
@@ -96,6 +100,7 @@ func (t *Timeouts) table() []timer {
 		{"rescan", &t.Rescan, 5 * min, 1 * s, 24 * h},
 		{"reclaim", &t.Reclaim, 5 * min, 1 * s, 30 * 24 * h},
 		{"target-gone", &t.TargetGone, 10 * s, 100 * ms, 10 * min},
+		{"group-switch", &t.GroupSwitch, 10 * s, 10 * ms, 1 * h},
 		{"all-paths-down", &t.AllPathsDown, 140 * s, 100 * ms, 24 * h},
 		{"guest-margin", &t.GuestMargin, 5 * s, 100 * ms, 5 * min},
 		{"quiesce", &t.Quiesce, 0, 0, 24 * h},

@@ -119,9 +119,9 @@ const (
 	KindReservationTaken    // a LUN is reserved for this gateway
 	KindReservationLost     // it is not any more
 	KindReservationConflict // it is another's, or others may write too
-	KindStoreFailed         // something could not be kept for the next start
 	KindGroupSwitch         // I/O goes over another target port group
 	KindGroupSwitchFailed   // the target was asked for another one in vain
+	KindStoreFailed         // something could not be kept for the next start
 	KindPathMasked          // a claim rule takes a path away, or keeps it away
 	KindPathUnmasked        // none does any more
 	KindComponentLost       // paths failed together; the details "cause" and "object" say what broke
@@ -180,6 +180,8 @@ var kindNames = [...]string{
 	KindReservationTaken:    "reservation-taken",
 	KindReservationLost:     "reservation-lost",
 	KindReservationConflict: "reservation-conflict",
+	KindGroupSwitch:         "group-switch",
+	KindGroupSwitchFailed:   "group-switch-failed",
 	KindStoreFailed:         "store-failed",
 	KindSessionUp:           "session-up",
 	KindSessionDown:         "session-down",
@@ -196,8 +198,6 @@ var kindNames = [...]string{
 	KindGatewayStopping:     "gateway-stopping",
 	KindOperator:            "operator",
 	KindEventsLost:          "events-lost",
-	KindGroupSwitch:         "group-switch",
-	KindGroupSwitchFailed:   "group-switch-failed",
 	KindPathMasked:          "path-masked",
 	KindPathUnmasked:        "path-unmasked",
 	KindComponentLost:       "component-lost",

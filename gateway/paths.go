@@ -69,7 +69,7 @@ func (g *Gateway) timers() multipath.Timers {
 	t := g.cfg.Timeouts
 	return multipath.Timers{
 		Command: t.Command, Request: t.Request, Abort: t.Abort, Reset: t.Reset, ResetDrain: t.ResetDrain,
-		Login: t.Login, FenceLogin: t.FenceLogin, Failback: t.Failback, Drain: t.Drain,
+		Login: t.Login, FenceLogin: t.FenceLogin, Failback: t.Failback, GroupSwitch: t.GroupSwitch, Drain: t.Drain,
 		Rescan: t.Rescan, Reclaim: t.Reclaim, Gone: t.TargetGone,
 		Probe: t.Checker, Check: t.Checker, CheckMax: t.CheckerMax,
 	}
@@ -183,6 +183,8 @@ func (g *Gateway) deviceRule(names ...string) multipath.Rule {
 	rule := multipath.Rule{Selector: r.Selector, CacheProtected: r.Cache == CacheProtected, Quiesce: r.QuiesceTime}
 	rule.Marginal = r.Marginal.rule()
 	r.Fence.rule(&rule)
+	r.Failback.rule(&rule)
+	rule.ExclusivePreferred = r.ExclusivePreferred
 	r.Reservation.rule(&rule)
 	limit, forever := r.AllPathsDown.Limit(g.cfg.Timeouts, 0) // a disk's requests bring their own
 	rule.AllPathsDown = multipath.AllPathsDown{Fail: !forever && limit == 0, For: limit}

@@ -20,7 +20,7 @@ func newDeviceCmd(to *target) *cobra.Command {
 		Short: "Show devices, set how their paths are selected",
 		Long:  `A device is one LUN over all its paths. It is named as its first path.`,
 	}, newDeviceListCmd(to), newDeviceShowCmd(to), newDeviceSetCmd(to), newDeviceResetCmd(to), newDeviceTopologyCmd(to), newDeviceSimulateCmd(to),
-		newDeviceAliasCmd(to), newDeviceUnaliasCmd(to))
+		newDeviceAliasCmd(to), newDeviceUnaliasCmd(to), newDeviceSwitchGroupCmd(to))
 }
 
 // newDeviceListCmd makes "pathgate device list".

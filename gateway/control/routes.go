@@ -29,6 +29,7 @@ func (s *Server) routes() http.Handler {
 		"/v1/paths/{name}/disable":        {"POST": s.disablePath},
 		"/v1/paths/{name}/enable":         {"POST": s.enablePath},
 		"/v1/devices":                     {"GET": s.listDevices},
+		"/v1/devices/{name}/switch-group": {"POST": s.switchGroup},
 		"/v1/devices/{name}":              {"GET": s.getDevice},
 		"/v1/disks":                       {"GET": s.listDisks},
 		"/v1/disks/{vm}/{disk}":           {"GET": s.getDisk},
