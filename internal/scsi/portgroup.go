@@ -101,28 +101,45 @@ func DecodePortGroups(b []byte) (groups []PortGroup, transition time.Duration, e
 		return nil, 0, truncated(object, len(b), int(min(n, 1<<31-1)))
 	}
 	p := b[4:n]
+	extended := false
 	if len(p) >= 4 && p[0]&extendedHeaderMask == extendedHeaderCode {
 		transition = time.Duration(p[1]) * time.Second
-		p = p[4:]
+		p, extended = p[4:], true
 	}
 	for len(p) > 0 {
-		if len(p) < portGroupHeader {
+		// Linux' target does not count the extended header, and leaves out as much of
+		// the last group: of its port list, or of a group without ports.
+		cut := extended && len(p) == 4
+		if len(p) < portGroupHeader && !cut {
 			return nil, 0, malformed(object, "group ends early")
 		}
-		size := portGroupHeader + portGroupPort*int(p[7])
+		size := 4
+		if !cut {
+			size = portGroupHeader + portGroupPort*int(p[7])
+		}
+		if extended && size == len(p)+portGroupPort {
+			cut, size = true, len(p)
+		}
 		if size > len(p) {
 			return nil, 0, malformed(object, "port list ends early")
 		}
-		groups = append(groups, decodePortGroup(p[:size]))
+		groups = append(groups, decodePortGroup(p[:size], cut))
 		p = p[size:]
 	}
 	return groups, transition, nil
 }
 
-func decodePortGroup(p []byte) PortGroup {
+// decodePortGroup reads one group. A cut one has no ports: its list is not whole.
+func decodePortGroup(p []byte, cut bool) PortGroup {
 	g := PortGroup{
 		State: AccessState(p[0] & 0x0f), Preferred: p[0]&0x80 != 0, Supported: AccessStates(p[1]),
-		ID: binary.BigEndian.Uint16(p[2:]), Status: p[5], Vendor: p[6],
+		ID: binary.BigEndian.Uint16(p[2:]),
+	}
+	if len(p) >= portGroupHeader {
+		g.Status, g.Vendor = p[5], p[6]
+	}
+	if cut {
+		return g
 	}
 	for p = p[portGroupHeader:]; len(p) > 0; p = p[portGroupPort:] {
 		g.Ports = append(g.Ports, binary.BigEndian.Uint16(p[2:]))

@@ -108,3 +108,30 @@ func FuzzPortGroups(f *testing.F) {
 		}
 	})
 }
+
+// Linux' target (core_alua: target_emulate_report_target_port_groups) leaves the
+// extended header out of the RETURN DATA LENGTH, and sends no more than that.
+func TestPortGroupsShortLength(t *testing.T) {
+	list := []PortGroup{
+		{ID: 0, State: ActiveOptimized, Supported: 0x9f, Status: 1, Ports: []uint16{1}},
+		{ID: 1, State: Standby, Supported: 0x9f, Ports: []uint16{2, 3}},
+		{ID: 2, State: Standby, Supported: 0x9f},
+	}
+	for n := 1; n <= len(list); n++ {
+		b := AppendPortGroups(nil, list[:n], true, 5*time.Second)
+		b[3] -= 4
+		want := slices.Clone(list[:n])
+		want[n-1].Ports = nil
+		got, transition, err := DecodePortGroups(b[:len(b)-4])
+		if err != nil || transition != 5*time.Second || !reflect.DeepEqual(got, want) {
+			t.Errorf("%d groups: got %+v, %v, %v; want %+v", n, got, transition, err, want)
+		}
+		if _, _, err := DecodePortGroups(b[:len(b)-5]); err == nil {
+			t.Errorf("%d groups: no error for data that is cut", n)
+		}
+		b[3]--
+		if _, _, err := DecodePortGroups(b[:len(b)-5]); err == nil {
+			t.Errorf("%d groups: no error for a length that ends inside", n)
+		}
+	}
+}
