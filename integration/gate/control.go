@@ -24,7 +24,9 @@ type (
 	Path struct {
 		Name, Device, Adapter, Target, Portal string
 		LUN                                   int
-		Health, Access, Reason                string
+		Health, Access, Reason, Group         string
+		Preferred                             bool
+		Priority                              int
 		Disabled, Used                        bool
 		Generation                            int
 		Reads, Writes, Errors                 int64

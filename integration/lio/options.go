@@ -23,6 +23,9 @@ type Options struct {
 	// with one portal.
 	Groups []PortalGroup
 
+	// Access is who may change the groups' access states; 0 is both.
+	Access AccessType
+
 	// User and Secret ask initiators for CHAP; MutualUser and MutualSecret are
 	// what the target answers with. Empty means none.
 	User, Secret             string
@@ -176,12 +179,18 @@ func (o *Options) deviceScript(line func(string, ...any), set func(file, value s
 		set(dir+"/attrib/emulate_tpws", "1")
 	}
 	for g := range o.Groups {
-		if g == 0 {
-			continue // the default group is there already
-		}
 		alua := dir + "/alua/" + groupName(g)
-		line("mkdir %s", alua)
-		set(alua+"/tg_pt_gp_id", fmt.Sprint(g))
+		if g > 0 { // the default group is there already
+			line("mkdir %s", alua)
+			set(alua+"/tg_pt_gp_id", fmt.Sprint(g))
+		}
+		if o.Access != 0 {
+			set(alua+"/alua_access_type", fmt.Sprint(int(o.Access)))
+		}
+		if len(o.Groups) > 1 {
+			// Each command to a group that is not optimized waits 100 ms else.
+			set(alua+"/nonop_delay_msecs", "0")
+		}
 	}
 }
 

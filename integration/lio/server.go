@@ -20,19 +20,6 @@ type Server struct {
 	guest   *guest.Guest
 }
 
-// ALUA is an asymmetric access state by its SPC code.
-type ALUA int
-
-// The states that LIO can be set to (SPC-4 REPORT TARGET PORT GROUPS).
-const (
-	ActiveOptimized    ALUA = 0
-	ActiveNonOptimized ALUA = 1
-	Standby            ALUA = 2
-	Unavailable        ALUA = 3
-	LBADependent       ALUA = 4
-	Offline            ALUA = 0xe
-)
-
 // startTimeout is far above the four seconds that a start takes: two cores may
 // be busy with other tests.
 const startTimeout = 90 * time.Second
@@ -124,14 +111,6 @@ func (s *Server) Exec(ctx context.Context, command string) (string, error) {
 		return r.Output, fmt.Errorf("lio: %s: %w", command, err)
 	}
 	return r.Output, nil
-}
-
-// SetALUA sets the access state of portal group i (from 0) for a LUN. LIO
-// reports it in REPORT TARGET PORT GROUPS and, to sessions that were there
-// before, with a unit attention.
-func (s *Server) SetALUA(ctx context.Context, lun, i int, state ALUA) error {
-	_, err := s.Exec(ctx, fmt.Sprintf("echo %d >%s/disk%d/alua/%s/alua_access_state", state, core, lun, groupName(i)))
-	return err
 }
 
 // Pid is the process id of the guest's QEMU.

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build integration
+
+package alua
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pathgate/integration/gate"
+	"pathgate/integration/lio"
+	"pathgate/integration/proxy"
+	"pathgate/integration/stamp"
+)
+
+const (
+	mib = 1 << 20
+	// patience is for what takes a second on a quiet machine.
+	patience = 15 * time.Second
+)
+
+func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
+
+// array is LIO with one LUN over two portal groups, 0 and 1, each of one portal
+// behind a proxy.
+type array struct {
+	srv     *lio.Server
+	proxies []*proxy.Proxy
+}
+
+func newArray(t *testing.T) *array {
+	t.Helper()
+	a := &array{srv: lio.New(t, lio.Options{LUNs: []lio.LUN{{SizeBytes: 64 * mib}}, Groups: []lio.PortalGroup{{}, {}}})}
+	for _, p := range a.srv.Portals() {
+		a.proxies = append(a.proxies, proxy.MustNew(t, proxy.Options{Target: p, Protocol: proxy.ISCSI, Seed: 1}))
+	}
+	return a
+}
+
+// set gives the groups these states, in this order.
+func (a *array) set(t *testing.T, states ...lio.ALUA) {
+	t.Helper()
+	m := map[int]lio.ALUA{}
+	for i, s := range states {
+		m[i] = s
+	}
+	if err := a.srv.SetALUAs(t.Context(), 0, m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// access says who may change states from now on.
+func (a *array) access(t *testing.T, who lio.AccessType) {
+	t.Helper()
+	if err := a.srv.SetAccessType(t.Context(), 0, who); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gateway starts a gateway on the array, with rule for its LUNs.
+func (a *array) gateway(t *testing.T, rule string, timeouts map[string]string) *gate.Gate {
+	t.Helper()
+	var portals []string
+	for _, p := range a.proxies {
+		portals = append(portals, p.Addr())
+	}
+	g := gate.New(t, gate.Config{
+		Initiator: "iqn.2026-11.test:" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())),
+		Targets:   []gate.Target{{Portals: portals}}, Rules: []string{rule}, Timeouts: timeouts,
+		Disks: []string{`{name: root, lun: "vmhba0:0:0"}`},
+	})
+	g.WaitPaths(t, patience, func(list []gate.Path) bool {
+		up := 0
+		for _, p := range list {
+			if p.Health == "up" {
+				up++
+			}
+		}
+		return up == 4
+	})
+	g.WaitDisks(t, patience, func(ds []gate.Disk) bool { return len(ds) > 0 && ds[0].Available })
+	return g
+}
+
+const queue = `id: "*", all-paths-down: queue, cache: protected`
+
+// used waits until requests go over exactly these groups.
+func used(t *testing.T, g *gate.Gate, groups ...string) {
+	t.Helper()
+	var last []gate.Path
+	eventually(t, func() bool {
+		last = g.Paths(t)
+		var have []string
+		for _, p := range last {
+			if p.Used && !slices.Contains(have, p.Group) {
+				have = append(have, p.Group)
+			}
+		}
+		slices.Sort(have)
+		return slices.Equal(have, groups)
+	}, func() { t.Errorf("want groups %v in use, have %+v", groups, last) })
+}
+
+// eventually polls ok, and calls what when it is not so in time.
+func eventually(t *testing.T, ok func() bool, what func()) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			what()
+			t.FailNow()
+		}
+	}
+}
+
+// load is a checked load on a disk.
+type load struct {
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	rep    *stamp.Report
+	err    error
+}
+
+func startLoad(t *testing.T, g *gate.Gate) *load {
+	t.Helper()
+	c, err := stamp.New(stamp.Config{Size: 16 * mib, Writers: 4, Depth: 2, Seed: 1, MaxIO: 32 << 10, NoFill: true, FUA: 5, Flushes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{cancel: cancel}
+	disk := g.Connect(t, "vm1/root")
+	l.wg.Go(func() { l.rep, l.err = c.Run(ctx, disk) })
+	t.Cleanup(cancel)
+	return l
+}
+
+// stop ends the load and judges it.
+func (l *load) stop(t *testing.T) {
+	t.Helper()
+	l.cancel()
+	l.wg.Wait()
+	if l.err != nil {
+		t.Fatal(l.err)
+	}
+	if l.rep.Violations != 0 || l.rep.Errors != 0 {
+		t.Error(l.rep)
+	}
+	if l.rep.Writes.Ops == 0 {
+		t.Error("nothing was written")
+	}
+}
+
+// busy waits until n more data requests have gone through proxy i.
+func (a *array) busy(t *testing.T, i int, n int64) {
+	t.Helper()
+	from := a.proxies[i].Counters().ToTarget.PDUs[proxy.SCSICommand.String()]
+	if err := a.proxies[i].Wait(func(c proxy.Counters) bool {
+		return c.ToTarget.PDUs[proxy.SCSICommand.String()] >= from+n
+	}, patience); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// data is what has gone through proxy i in data segments, both ways.
+func (a *array) data(i int) int64 {
+	c := a.proxies[i].Counters()
+	return c.ToTarget.DataBytes + c.ToClient.DataBytes
+}
