@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -48,5 +49,21 @@ func TestFailbackConfig(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", text, err, want)
 		}
+	}
+}
+
+// docs/alua.md: its example is right.
+func TestALUADocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/alua.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "```yaml\n")
+	example, _, end := strings.Cut(rest, "```")
+	if !ok || !end {
+		t.Fatal("no example")
+	}
+	if rules := mustParse(t, example).LUNs; len(rules) != 4 || rules[3].Failback.Pending != 1<<20 || !rules[3].ExclusivePreferred {
+		t.Errorf("got %+v", rules)
 	}
 }
