@@ -175,8 +175,15 @@ func ruleOf(in control.Rule) (r multipath.ClaimRule, err error) {
 		return r, fmt.Errorf("action %q %w", in.Action, err)
 	}
 	keys := [][2]string{
-		{"adapter", in.Adapter}, {"portal", in.Portal}, {"target", in.Target}, {"lun", in.LUN}, {"path", in.Path},
-		{"identity", in.Identity}, {"vendor", in.Vendor}, {"product", in.Product}, {"revision", in.Revision},
+		{"adapter", in.Adapter},
+		{"portal", in.Portal},
+		{"target", in.Target},
+		{"lun", in.LUN},
+		{"path", in.Path},
+		{"identity", in.Identity},
+		{"vendor", in.Vendor},
+		{"product", in.Product},
+		{"revision", in.Revision},
 	}
 	for _, k := range keys {
 		if k[1] == "" {

@@ -80,7 +80,7 @@ func TestFailback(t *testing.T) {
 	})
 	t.Run("conditional", func(t *testing.T) {
 		g, p := twoPaths(t, "{quiet: 1s}")
-		l := startLoad(t, g)
+		l := startLoad(t, g, p)
 		g.WaitPaths(t, patience, func(list []gate.Path) bool { return list[0].Writes > 50 && list[1].Writes > 50 })
 		lose(t, g, p[0])
 		g.WaitPaths(t, patience, func(list []gate.Path) bool {

@@ -52,7 +52,7 @@ func TestLIOGroups(t *testing.T) {
 func implicitChanges(t *testing.T, a *array) {
 	a.access(t, lio.AccessImplicit)
 	g := a.gateway(t, "{"+queue+", failback: immediate}", nil)
-	l := startLoad(t, g)
+	l := startLoad(t, g, a.proxies)
 	used(t, g, "0", "1")
 	for _, step := range []struct {
 		states []lio.ALUA
@@ -88,7 +88,7 @@ func transition(t *testing.T, a *array) {
 	if err := a.srv.SetTransition(t.Context(), 0, 0, time.Second); err != nil {
 		t.Fatal(err)
 	}
-	l := startLoad(t, g)
+	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 50)
 	mark := g.Events.Mark()
 	a.set(t, lio.ActiveNonOptimized, lio.Standby)
@@ -98,7 +98,9 @@ func transition(t *testing.T, a *array) {
 	l.stop(t)
 }
 
-// cut resets what goes through proxy i, and refuses more.
+// cut resets what goes through proxy i, and refuses more. Nobody can fence over another
+// portal group what went there, so a load that writes twice to one place ends well only
+// after Clear.
 func (a *array) cut(i int) {
 	a.proxies[i].MustSet(proxy.Fault{Kind: proxy.Refuse})
 	a.proxies[i].ResetConns()
@@ -111,7 +113,7 @@ func processorFailover(t *testing.T, a *array) {
 	a.set(t, lio.ActiveOptimized, lio.Standby)
 	g := a.gateway(t, "{"+queue+"}", nil)
 	used(t, g, "0")
-	l := startLoad(t, g)
+	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 50)
 	mark := g.Events.Mark()
 	a.cut(0)
@@ -126,6 +128,7 @@ func processorFailover(t *testing.T, a *array) {
 	if err != nil || states[1] != lio.ActiveOptimized {
 		t.Errorf("states %v, %v", states, err)
 	}
+	a.proxies[0].Clear()
 	l.stop(t)
 }
 
@@ -135,7 +138,7 @@ func lostGroup(t *testing.T, a *array) {
 	a.set(t, lio.ActiveOptimized, lio.ActiveNonOptimized)
 	g := a.gateway(t, "{"+queue+"}", nil)
 	used(t, g, "0")
-	l := startLoad(t, g)
+	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 50)
 	a.cut(0)
 	eventually(t, func() bool {
@@ -143,6 +146,7 @@ func lostGroup(t *testing.T, a *array) {
 		return err == nil && states[1] == lio.ActiveOptimized
 	}, func() { t.Error("group 1 was not made active") })
 	a.busy(t, 1, 50)
+	a.proxies[0].Clear()
 	l.stop(t)
 }
 
@@ -172,7 +176,7 @@ func switchGroup(t *testing.T, a *array) {
 	a.set(t, lio.ActiveOptimized, lio.Standby)
 	g := a.gateway(t, "{"+queue+", failback: manual}", nil)
 	used(t, g, "0")
-	l := startLoad(t, g)
+	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 20)
 	if out := g.MustCLI(t, "device", "switch-group", "vmhba0:0:0", "1"); out != "device vmhba0:0:0: uses group 1 (optimized)\n" {
 		t.Errorf("got %q", out)
