@@ -97,5 +97,5 @@ func (s *fakeState) Simulate(device string, without []string) (control.Simulatio
 }
 
 func (s *fakeState) Operated(o control.Operation) {
-	s.publish(control.Event{Kind: "operator", Severity: "notice", Path: o.Path, Message: o.Verb, Attrs: o.Details})
+	s.publish(control.Event{Kind: "operator", Severity: "notice", Path: o.Path, Device: o.Device, Message: o.Verb, Attrs: o.Details})
 }

@@ -30,10 +30,7 @@ func (s *Server) withAliases(h func(AliasSource, *http.Request, string) error) h
 			return &Error{CodeNotFound, "this gateway has no aliases"}
 		}
 		alias := r.PathValue("name")
-		err := h(src, r, alias)
-		who := peerOf(r.Context())
-		s.opt.Log.Info("control request", "alias", shorten(alias), "method", r.Method, "uid", who.uid, "pid", who.pid, "error", err)
-		if err != nil {
+		if err := h(src, r, alias); err != nil {
 			return refusal(err)
 		}
 		return writeJSON(w, struct{}{})
@@ -51,10 +48,12 @@ func (s *Server) setAlias(src AliasSource, r *http.Request, alias string) error 
 	if err != nil {
 		return err
 	}
+	s.operated(r, Operation{Verb: "device alias", Device: d.Name, Details: Attrs{{"alias", shorten(alias)}}})
 	return src.SetAlias(r.Context(), d.Name, alias)
 }
 
-func removeAlias(src AliasSource, r *http.Request, alias string) error {
+func (s *Server) removeAlias(src AliasSource, r *http.Request, alias string) error {
+	s.operated(r, Operation{Verb: "device unalias", Details: Attrs{{"alias", shorten(alias)}}})
 	return src.RemoveAlias(r.Context(), alias)
 }
 

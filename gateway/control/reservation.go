@@ -133,9 +133,16 @@ func (s *Server) preemptReservation(src ReservationSource, w http.ResponseWriter
 	if key != 0 && gateway != 0 {
 		return &Error{CodeBadRequest, "a key and a gateway at once: a key says whose it is"}
 	}
+	o := Operation{Verb: "reservation preempt", Device: name}
+	switch {
+	case key != 0:
+		o.Details = Attrs{{"key", fmt.Sprintf("%#x", key)}}
+	case gateway != 0:
+		o.Details = Attrs{{"gateway", fmt.Sprintf("%#x", gateway)}}
+	}
+	s.operated(r, o)
 	done, err := src.PreemptReservation(r.Context(), name, key, uint32(gateway))
-	who := peerOf(r.Context())
-	s.opt.Log.Info("control request", "device", name, "preempt", done.Keys, "uid", who.uid, "pid", who.pid, "error", err)
+	s.opt.Log.Info("reservation preempted", "device", name, "keys", done.Keys, "error", err)
 	if err != nil {
 		return refusal(err)
 	}

@@ -50,7 +50,7 @@ func (s *Server) routes() http.Handler {
 		"/v1/rules/{number}":              {"DELETE": s.withRules(s.removeRule)},
 		"/v1/rule-check":                  {"GET": s.withRules(checkRules)},
 		"/v1/masked-paths":                {"GET": s.withRules(listMaskedPaths)},
-		"/v1/aliases/{name}":              {"PUT": s.withAliases(s.setAlias), "DELETE": s.withAliases(removeAlias)},
+		"/v1/aliases/{name}":              {"PUT": s.withAliases(s.setAlias), "DELETE": s.withAliases(s.removeAlias)},
 		"/v1/explain":                     {"GET": s.withShares(s.getExplain)},
 		"/v1/devices/{name}/selector":     {"PATCH": s.setSelector, "DELETE": s.resetSelector},
 

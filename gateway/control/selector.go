@@ -3,10 +3,13 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
 // SelectorOptions are the options of a device's path selector; those that are 0 or
@@ -56,27 +59,65 @@ type SelectorSource interface {
 	ResetSelector(device string) error
 }
 
+// details are what c sets, as on the command line.
+func (c *SelectorChange) details() (list Attrs) {
+	text := func(key string, v *string) {
+		if v != nil {
+			list = append(list, Attr{key, shorten(cmp.Or(*v, "default"))})
+		}
+	}
+	number := func(key string, v *int64, unit string) {
+		switch {
+		case v == nil:
+		case *v == 0:
+			list = append(list, Attr{key, "default"})
+		default:
+			list = append(list, Attr{key, strconv.FormatInt(*v, 10) + unit})
+		}
+	}
+	text("selector", c.Name)
+	number("iops", c.IOPS, "")
+	number("bytes", c.Bytes, "")
+	number("resample", c.ResampleMs, "ms")
+	text("preferred", c.Preferred)
+	number("settle", c.SettleMs, "ms")
+	number("below", c.Below, "")
+	number("paths", c.Paths, "")
+	if c.Weights != nil {
+		var each []string
+		for _, w := range *c.Weights {
+			each = append(each, fmt.Sprintf("%s=%d", w.Path, w.Weight))
+		}
+		list = append(list, Attr{"weights", shorten(cmp.Or(strings.Join(each, ","), "none"))})
+	}
+	if c.UseNonOptimized != nil {
+		list = append(list, Attr{"use-non-optimized", strconv.FormatBool(*c.UseNonOptimized)})
+	}
+	return list
+}
+
 func (s *Server) setSelector(w http.ResponseWriter, r *http.Request) error {
 	var c SelectorChange
 	if err := readChange(r, &c); err != nil {
 		return err
 	}
-	return s.changeSelector(w, r, func(device string) error { return s.src.SetSelector(device, c) })
+	o := Operation{Verb: "device set", Details: c.details()}
+	return s.changeSelector(w, r, o, func(device string) error { return s.src.SetSelector(device, c) })
 }
 
 func (s *Server) resetSelector(w http.ResponseWriter, r *http.Request) error {
-	return s.changeSelector(w, r, s.src.ResetSelector)
+	return s.changeSelector(w, r, Operation{Verb: "device reset"}, s.src.ResetSelector)
 }
 
-// changeSelector finds the device, changes it, and answers with it as it is then.
-func (s *Server) changeSelector(w http.ResponseWriter, r *http.Request, change func(device string) error) error {
+// changeSelector finds the device, changes it as o tells, and answers with it as it is then.
+func (s *Server) changeSelector(w http.ResponseWriter, r *http.Request, o Operation, change func(device string) error) error {
 	d, err := s.device(r.PathValue("name"))
 	if err != nil {
 		return err
 	}
+	o.Device = d.Name
+	s.operated(r, o)
 	err = change(d.Name)
-	who := peerOf(r.Context())
-	s.opt.Log.Info("control request", "method", r.Method, "selector of device", d.Name, "uid", who.uid, "pid", who.pid, "error", err)
 	switch {
 	case errors.Is(err, ErrInvalid):
 		return &Error{CodeBadRequest, fmt.Sprintf("device %s: %s", d.Name, oneLine(err))}

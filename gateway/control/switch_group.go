@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -44,9 +45,8 @@ func (s *Server) switchGroup(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), switchWait)
 	defer cancel()
+	s.operated(r, Operation{Verb: "device switch-group", Device: d.Name, Details: Attrs{{"group", strconv.Itoa(int(*body.Group))}}})
 	err = src.SwitchGroup(ctx, d.Name, *body.Group)
-	who := peerOf(r.Context())
-	s.opt.Log.Info("control request", "device", d.Name, "group", *body.Group, "uid", who.uid, "pid", who.pid, "error", err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{CodeTimeout, fmt.Sprintf("device %s: the target is still at it after %v; events tell its end", d.Name, switchWait)}

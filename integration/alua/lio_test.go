@@ -178,8 +178,12 @@ func switchGroup(t *testing.T, a *array) {
 	used(t, g, "0")
 	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 20)
+	mark := g.Events.Mark()
 	if out := g.MustCLI(t, "device", "switch-group", "vmhba0:0:0", "1"); out != "device vmhba0:0:0: uses group 1 (optimized)\n" {
 		t.Errorf("got %q", out)
+	}
+	if e := g.Events.Wait(t, mark, patience, gate.Kind("operator")); e.Attrs["verb"] != "device switch-group" || e.Attrs["group"] != "1" || e.Device != "vmhba0:0:0" {
+		t.Errorf("%v", e)
 	}
 	used(t, g, "1")
 	a.busy(t, 1, 20)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -43,6 +44,10 @@ func TestSetWhileRunning(t *testing.T) {
 		e := b.g.Events.Wait(t, mark, patience, gate.Kind("selector-changed"))
 		if e.Device != b.device || !strings.HasPrefix(e.Message, s[0]) {
 			t.Errorf("set %v: event %v", s, e)
+		}
+		o := b.g.Events.Wait(t, mark, patience, gate.Kind("operator"))
+		if o.Device != b.device || o.Attrs["verb"] != "device set" || o.Attrs["selector"] != s[0] || o.Attrs["uid"] != strconv.Itoa(os.Getuid()) {
+			t.Errorf("set %v: event %v", s, o)
 		}
 		before := b.carried()
 		if !gate.Poll(patience, func() bool {
