@@ -13,11 +13,15 @@ import (
 // target is the gateway that a command talks to.
 type target struct{ flag string }
 
-// dial makes a client: for --control, else for PATHGATE_CONTROL, else for the
-// default of this user.
+// address is where it answers: --control, else PATHGATE_CONTROL, else the default of
+// this user.
+func (t *target) address() string {
+	return cmp.Or(t.flag, os.Getenv("PATHGATE_CONTROL"), gateway.DefaultControl().String())
+}
+
+// dial makes a client for it.
 func (t *target) dial() (*control.Client, error) {
-	addr := cmp.Or(t.flag, os.Getenv("PATHGATE_CONTROL"), gateway.DefaultControl().String())
-	c, err := control.Dial(addr)
+	c, err := control.Dial(t.address())
 	if err != nil {
 		return nil, usageError{err}
 	}
