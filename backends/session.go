@@ -45,6 +45,12 @@ type Nexus interface {
 	// that is not its own it tries only once, with the shorter fencing timer.
 	Relogin(route Route)
 
+	// Logout asks the target to end the session, and logs in again after that, as
+	// after a loss. What is outstanding may still end until the target answers, or has
+	// not within the fencing timer; what is submitted meanwhile completes with Transport
+	// and SentNone. Down tells the end. Nothing happens while the nexus is down.
+	Logout()
+
 	// Close logs out, with a deadline, ends what is outstanding ([Transport]) and
 	// returns when nothing of the nexus runs any more. Twice is safe.
 	Close(ctx context.Context) error
@@ -82,6 +88,9 @@ type Login struct {
 	Route      Route
 	GroupTag   uint16        // the target portal group that answered
 	Took       time.Duration // from dialling to full feature phase
+	// Moved is the portal where the target says that it is from now on, and where it
+	// was found; "": it is where it was looked for, or elsewhere for a time only.
+	Moved string
 	// Keys are the negotiated values, for people: "HeaderDigest=CRC32C" ...
 	Keys []string
 }
@@ -144,7 +153,7 @@ type AsyncKind uint8
 
 // Async events that are no loss. Sense data comes as UnitAttention.
 const (
-	// AsyncLogout: the target asks for a logout; drain, then Relogin.
+	// AsyncLogout: the target asks for a logout; drain, then Logout.
 	AsyncLogout AsyncKind = iota + 1
 	// AsyncRenegotiate: the target wants other parameters; as AsyncLogout.
 	AsyncRenegotiate

@@ -99,6 +99,7 @@ const (
 
 	KindPathRemoved   // a path is forgotten: what it led to is gone, or another LUN
 	KindTargetRemoved // a target portal is forgotten: nobody tells of it
+	KindTargetMoved   // a target portal has sent us to another one for good
 
 	KindPathSlow // a command went over its deadline on it
 
@@ -164,6 +165,7 @@ var kindNames = [...]string{
 	KindRuleRemoved:         "rule-removed",
 	KindPathRemoved:         "path-removed",
 	KindTargetRemoved:       "target-removed",
+	KindTargetMoved:         "target-moved",
 	KindPathSlow:            "path-slow",
 	KindFailover:            "failover",
 	KindFailback:            "failback",

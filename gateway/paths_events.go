@@ -72,6 +72,8 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindPathRemoved, SeverityNotice, "path is forgotten"}
 	case multipath.TargetRemoved:
 		return eventRow{KindTargetRemoved, SeverityNotice, "target portal is forgotten"}
+	case multipath.TargetMoved:
+		return eventRow{KindTargetMoved, SeverityWarning, "target has moved"}
 	case multipath.GroupSwitch:
 		return eventRow{KindGroupSwitch, SeverityNotice, "another port group is used"}
 	case multipath.GroupSwitchFailed:

@@ -42,6 +42,7 @@ type nullNexus struct {
 
 func (n *nullNexus) Session(lun uint16) backends.Session { return &nullSession{n: n, lun: lun} }
 func (n *nullNexus) Relogin(backends.Route)              {}
+func (n *nullNexus) Logout()                             {}
 func (n *nullNexus) Close(context.Context) error         { return nil }
 
 type nullSession struct {

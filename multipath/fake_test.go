@@ -34,6 +34,7 @@ type fakeNet struct {
 
 	advertise func(portal string) []string // portals that SendTargets tells of; nil: the one asked
 	logins    int
+	logouts   int
 	resets    int
 	aborts    int
 }
@@ -422,13 +423,28 @@ func (n *fakeNexus) Relogin(r backends.Route) {
 	n.loginLocked()
 }
 
+// Logout ends the session at the target too, unless that is stopped.
+func (n *fakeNexus) Logout() {
+	n.net.mu.Lock()
+	defer n.net.mu.Unlock()
+	if n.up != nil && !n.closed {
+		n.net.logouts++
+		n.forgottenLocked()
+		n.lose(backends.LossLogout)
+	}
+}
+
+func (n *fakeNexus) forgottenLocked() {
+	if p, _ := n.way(); p != nil && !p.srv.stopped {
+		delete(p.srv.conns, n.port())
+	}
+}
+
 func (n *fakeNexus) Close(context.Context) error {
 	n.net.mu.Lock()
 	if !n.closed {
-		if c := n.up; c != nil { // a logout ends the session at the target too
-			if p, _ := n.way(); p != nil && !p.srv.stopped {
-				delete(p.srv.conns, n.port())
-			}
+		if n.up != nil {
+			n.forgottenLocked()
 		}
 		n.lose(backends.LossClosed)
 		n.closed = true

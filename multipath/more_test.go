@@ -99,6 +99,9 @@ func TestAsyncLogout(t *testing.T) {
 		if got := bd.net.count(&bd.net.logins) - before; got != 2 {
 			t.Errorf("%d logins, want 2", got)
 		}
+		if got := bd.net.count(&bd.net.logouts); got != 2 {
+			t.Errorf("%d logouts, want 2", got)
+		}
 		if len(bd.events.of(GhostHeld)) != 0 || bd.net.count(&bd.net.resets) != 0 {
 			t.Error("the logout left ghosts")
 		}

@@ -53,12 +53,15 @@ type port struct {
 	attn     map[uint16]bool   // LUNs with a unit attention that asks for a proof
 	sized    map[uint16]bool   // of them, those about capacity
 	waiters  []chan struct{}   // closed after the next scan
+	moved    string            // where the target was found that has moved for good, as told
 	told     map[uint16]string // what is wrong with LUNs that are no paths
 	masked   map[uint16]*maskedLUN
 	keys     map[uint16]uint32   // whose registrations paths left behind, see forgetKeys
 	fence    fencing             // of the goroutine only
 	helpless map[*Device]bool    // those with ghosts that nothing here fences, as told; likewise
 	next     map[uint16]probeDue // when paths that fail are proved again; likewise
+	leaving  map[*Device]bool    // those whose paths logout holds; likewise
+	leaveGen uint64              // the login that it ends; likewise
 	asleep   time.Time           // when to scan for LUNs that were not ready; likewise; zero: none was
 }
 
@@ -90,6 +93,8 @@ func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 	pt.mu.Lock()
 	pt.up, pt.login, pt.failing, pt.trying, pt.leave = true, l, false, false, 0
 	pt.denied = 0
+	moved := l.Moved != "" && l.Moved != pt.moved
+	pt.moved = l.Moved
 	if l.Route.Own() {
 		pt.awayAt = time.Time{}
 		pt.tag, pt.tagKnown = l.GroupTag, true
@@ -106,6 +111,9 @@ func (pt *port) Up(b *backends.Batch, _ backends.Nexus, l backends.Login) {
 		}
 	}
 	pt.mu.Unlock()
+	if moved {
+		pt.m.event(Event{Kind: TargetMoved, Path: pt.name(), Reason: pt.target + " is not at " + pt.portal + " any more but at " + l.Moved})
+	}
 	sendAll(b, lists)
 	pt.wake()
 }
@@ -314,6 +322,7 @@ func (pt *port) run(ctx context.Context) {
 		case <-fire:
 		}
 	}
+	pt.left()
 	pt.release()
 }
 
@@ -327,6 +336,9 @@ func (pt *port) step(ctx context.Context) time.Duration {
 	if !s.up {
 		gen++ // those of the session that was lost
 	}
+	if s.leave == 0 || s.gen != pt.leaveGen {
+		pt.left()
+	}
 	ghosts := pt.fenceable(pt.m.ghostsOn(pt, gen))
 	switch {
 	case !s.up && len(ghosts) == 0:
@@ -334,7 +346,7 @@ func (pt *port) step(ctx context.Context) time.Duration {
 	case !s.up:
 		return pt.reinstate(ctx, s, ghosts)
 	case s.leave > 0:
-		return pt.logout(ctx, s.leave)
+		return pt.logout(ctx, s)
 	case len(ghosts) > 0:
 		return pt.fenceAll(ctx, s, ghosts)
 	case !s.own:
@@ -362,24 +374,34 @@ func sooner(a, b time.Duration) time.Duration {
 // where the target gives no more.
 const leaveDrain = time.Second
 
-// logout does what the target asks for: it drains, and logs in anew. What has
-// ended leaves no ghost.
-func (pt *port) logout(ctx context.Context, within time.Duration) time.Duration {
-	mine := func(p *Path) bool { return p.port == pt }
-	devices := map[*Device]bool{}
+// logout does what the target asks for: it drains, and logs out; the session comes
+// back by itself. What has ended leaves no ghost. Its paths are held until then.
+func (pt *port) logout(ctx context.Context, s snapshot) time.Duration {
+	if pt.leaving != nil {
+		return 0 // the logout is on its way
+	}
+	pt.leaving, pt.leaveGen = map[*Device]bool{}, s.gen
 	for _, p := range pt.known() {
-		devices[p.dev] = true
+		pt.leaving[p.dev] = true
 	}
 	var wg sync.WaitGroup
-	for d := range devices {
-		wg.Go(func() { d.hold(ctx, mine, min(within, pt.m.cfg.Timers.Command)) })
+	for d := range pt.leaving {
+		wg.Go(func() { d.hold(ctx, pt.mine, min(s.leave, pt.m.cfg.Timers.Command)) })
 	}
 	wg.Wait()
-	pt.nexus.Relogin(backends.Route{})
-	for d := range devices {
-		d.unhold(mine)
-	}
+	pt.nexus.Logout()
 	return 0
+}
+
+// mine tells whether p is one of pt's.
+func (pt *port) mine(p *Path) bool { return p.port == pt }
+
+// left ends the hold of logout, with the session.
+func (pt *port) left() {
+	for d := range pt.leaving {
+		d.unhold(pt.mine)
+	}
+	pt.leaving = nil
 }
 
 // release lets those go who wait for a scan.

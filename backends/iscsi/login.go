@@ -49,6 +49,7 @@ type loginRequest struct {
 type loginOutcome struct {
 	sock      net.Conn
 	portal    string // that answered, after redirections
+	moved     bool   // one of them for good
 	params    wire.Params
 	cmdSN     wire.Serial // of the first command
 	expStatSN wire.Serial
@@ -57,65 +58,66 @@ type loginOutcome struct {
 
 // login connects and logs in, over redirections. ctx bounds all of it.
 func (q *loginRequest) login(ctx context.Context) (*loginOutcome, error) {
-	portal := q.portal
+	portal, moved := q.portal, false
 	for hop := 0; ; hop++ {
 		out, next, err := q.loginAt(ctx, portal)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", portal, err)
 		}
-		if next == "" {
+		if next.portal == "" {
+			out.moved = moved
 			return out, nil
 		}
 		if hop == maxHops {
 			return nil, lost(backends.LossDenied, "%s: redirected more than %d times", portal, maxHops)
 		}
-		portal = next
+		portal, moved = next.portal, moved || next.permanent
 	}
 }
 
-// loginAt logs in at one portal; a redirection gives the portal to go to.
-func (q *loginRequest) loginAt(ctx context.Context, portal string) (out *loginOutcome, redirect string, err error) {
+// loginAt logs in at one portal; a redirection tells where to go.
+func (q *loginRequest) loginAt(ctx context.Context, portal string) (out *loginOutcome, to redirection, err error) {
 	var auth *wire.InitiatorAuth
 	if auth, err = q.auth(); err != nil {
-		return nil, "", err
+		return nil, redirection{}, err
 	}
 	for {
-		out, redirect, err = q.attempt(ctx, portal, auth)
+		out, to, err = q.attempt(ctx, portal, auth)
 		var refused *refusal
 		if !errors.As(err, &refused) {
-			return out, redirect, err
+			return out, to, err
 		}
 		if auth = auth.Retry(refused.status); auth == nil {
-			return nil, "", err
+			return nil, redirection{}, err
 		}
 	}
 }
 
-func (q *loginRequest) attempt(ctx context.Context, portal string, auth *wire.InitiatorAuth) (*loginOutcome, string, error) {
+func (q *loginRequest) attempt(ctx context.Context, portal string, auth *wire.InitiatorAuth) (*loginOutcome, redirection, error) {
 	sock, err := q.from.dial(ctx, portal)
 	if err != nil {
 		if class := lossClass(err); class != backends.LossReset && class != backends.LossSilent {
-			return nil, "", lost(class, "connect: %w", err)
+			return nil, redirection{}, lost(class, "connect: %w", err)
 		}
-		return nil, "", lost(backends.LossConnect, "connect: %w", err)
+		return nil, redirection{}, lost(backends.LossConnect, "connect: %w", err)
 	}
 	// Whatever ends ctx ends the exchange: its deadline, Relogin or Close.
 	stop := context.AfterFunc(ctx, func() { _ = sock.SetDeadline(time.Unix(1, 0)) })
 	x := &exchange{loginRequest: q, sock: sock, auth: auth, cmdSN: wire.SerialOf(1)}
-	redirect, err := x.run()
+	to, err := x.run()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
-	if err != nil || redirect != "" {
+	if err != nil || to.portal != "" {
 		_ = sock.Close()
-		return nil, redirect, classifyLogin(err)
+		return nil, to, classifyLogin(err)
 	}
 	if q.target == "" {
 		// A discovery session ends within the same ctx.
 		context.AfterFunc(ctx, func() { _ = sock.SetDeadline(time.Unix(1, 0)) })
 	}
 	x.out.sock, x.out.portal = sock, portal
-	return &x.out, "", nil
+	return &x.out, redirection{}, nil
 }
 
 // classifyLogin gives an error without a class the class of a connection that
@@ -203,9 +205,9 @@ type exchange struct {
 const loginITT = 1
 
 // run takes the connection to full feature phase, or gives a redirection.
-func (x *exchange) run() (redirect string, err error) {
+func (x *exchange) run() (to redirection, err error) {
 	if x.neg, err = wire.NewNegotiator(wire.Initiator, x.settings()); err != nil {
-		return "", err
+		return to, err
 	}
 	req := wire.LoginRequest{
 		CurrentStage: wire.SecurityNegotiation,
@@ -228,26 +230,26 @@ func (x *exchange) run() (redirect string, err error) {
 		}
 		resp, in, err := x.round(&req, send)
 		if err != nil {
-			return "", err
+			return to, err
 		}
 		if resp.Status.Class() == wire.ClassRedirection {
-			return x.redirection(in)
+			return x.redirection(resp.Status, in)
 		}
 		stage := req.CurrentStage
 		send, err = x.take(stage, in)
 		if err != nil {
-			return "", err
+			return to, err
 		}
 		if !resp.Transit {
 			continue
 		}
 		if stage == wire.SecurityNegotiation {
 			if err := x.auth.Finish(); err != nil {
-				return "", err
+				return to, err
 			}
 		}
 		if resp.NextStage == wire.FullFeaturePhase {
-			return "", x.finish(stage, resp)
+			return to, x.finish(stage, resp)
 		}
 		req.CurrentStage = resp.NextStage
 		send = append(send, x.neg.Offer(req.CurrentStage)...)

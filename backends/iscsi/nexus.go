@@ -81,6 +81,16 @@ func (n *nexus) Relogin(route backends.Route) {
 	}
 }
 
+// Logout implements backends.Nexus.
+func (n *nexus) Logout() {
+	if c := n.conn.Load(); c != nil {
+		c.mu.Lock()
+		c.leave.at = time.Now()
+		c.wakeWatch()
+		c.mu.Unlock()
+	}
+}
+
 // interruptLocked ends an attempt or a pause of run.
 func (n *nexus) interruptLocked() {
 	if n.attempt != nil {
@@ -288,9 +298,14 @@ func (n *nexus) serve(b *backends.Batch, out *loginOutcome, w wanted, started ti
 	}
 	c.watch.Go(c.runTimers)
 	c.checkLink() // what has changed during the login told nobody
+	moved := ""
+	if out.moved {
+		moved = out.portal
+	}
 	n.handler.Up(b, n, backends.Login{
 		Generation: n.generation,
 		Route:      w.route,
+		Moved:      moved,
 		GroupTag:   out.params.TargetPortalGroupTag,
 		Took:       time.Since(started),
 		Keys:       describe(&out.params, out.portal),

@@ -11,22 +11,28 @@ import (
 	wire "pathgate/internal/iscsi"
 )
 
+// redirection is where a target sends us.
+type redirection struct {
+	portal    string // "host:port"; "": nowhere
+	permanent bool   // for all time, and not for this session only
+}
+
 // redirection gives the portal that a target sends us to, if it may be followed.
 // RFC 7143 11.13.5 (Status-Class and Status-Detail).
-func (x *exchange) redirection(in wire.Text) (string, error) {
+func (x *exchange) redirection(status wire.LoginStatus, in wire.Text) (to redirection, err error) {
 	v, ok := in.Get(wire.KeyTargetAddress)
 	if !ok {
-		return "", lost(backends.LossProtocol, "redirected without an address")
+		return to, lost(backends.LossProtocol, "redirected without an address")
 	}
 	a, err := wire.ParseTargetAddress(v)
 	if err != nil {
-		return "", err
+		return to, err
 	}
 	ap, ok := addrPort(a)
 	if !ok || !x.from.allowed(ap.Addr()) {
-		return "", lost(backends.LossDenied, "redirected to %q, which is not in the allowed networks", v)
+		return to, lost(backends.LossDenied, "redirected to %q, which is not in the allowed networks", v)
 	}
-	return ap.String(), nil
+	return redirection{ap.String(), status == wire.LoginTargetMovedPermanently}, nil
 }
 
 // addrPort gives the address as numbers. False: it is a name, which nobody could
