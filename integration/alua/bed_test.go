@@ -109,6 +109,16 @@ func used(t *testing.T, g *gate.Gate, groups ...string) {
 	}, func() { t.Errorf("want groups %v in use, have %+v", groups, last) })
 }
 
+// idle waits until no request is on its way over the paths of group.
+func idle(t *testing.T, g *gate.Gate, group string) {
+	t.Helper()
+	var last []gate.Path
+	eventually(t, func() bool {
+		last = g.Paths(t)
+		return !slices.ContainsFunc(last, func(p gate.Path) bool { return p.Group == group && p.Inflight > 0 })
+	}, func() { t.Errorf("want nothing in flight in group %s, have %+v", group, last) })
+}
+
 // eventually polls ok, and calls what when it is not so in time.
 func eventually(t *testing.T, ok func() bool, what func()) {
 	t.Helper()

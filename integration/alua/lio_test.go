@@ -67,8 +67,8 @@ func implicitChanges(t *testing.T, a *array) {
 	} {
 		a.set(t, step.states...)
 		used(t, g, string(rune('0'+step.used)))
-		a.busy(t, step.used, 5) // what was on its way is over
 		other := 1 - step.used
+		idle(t, g, string(rune('0'+other)))
 		before := a.data(other)
 		a.busy(t, step.used, 100)
 		// The states are asked for now and then; a request is 512 bytes at least.

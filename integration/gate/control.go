@@ -29,6 +29,7 @@ type (
 		Priority                              int
 		Disabled, Used                        bool
 		Generation                            int
+		Inflight                              int
 		Reads, Writes, Errors                 int64
 		Ghosts                                int
 		Fencing                               string
