@@ -147,18 +147,21 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return err
 	}
 	g.planDisks()
-	epoch, clean, err := store.Begin()
-	if err != nil {
-		return err
-	}
 	listeners, err := g.listen()
 	if err != nil {
 		return err
 	}
 	defer listeners.close()
+	epoch, clean, err := store.Begin()
+	if err != nil {
+		return err
+	}
 	err = g.makePaths(ctx, epoch)
 	defer g.links.Close()
 	if err != nil {
+		if clean { // nothing was sent
+			err = errors.Join(err, store.CleanStop())
+		}
 		return err
 	}
 	logged := g.startLogging()
