@@ -258,6 +258,17 @@ type adminSource struct {
 	*shareView
 }
 
+// ShareLUNs gives the schedulers of all devices with the names that they have now.
+func (s adminSource) ShareLUNs() []control.ShareLUN {
+	list := s.shareView.ShareLUNs()
+	for i := range list {
+		if d := s.device(list[i].Name); d != nil {
+			list[i].Names = (*Gateway)(s.adminView).namesOf(d)
+		}
+	}
+	return list
+}
+
 var (
 	_ control.Source      = adminSource{}
 	_ control.ShareSource = adminSource{}

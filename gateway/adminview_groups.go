@@ -41,11 +41,11 @@ func groupError(err error) error {
 	failed, ok := errors.AsType[*multipath.SwitchError](err)
 	switch {
 	case ok:
-		return conflictError{failed}
+		return control.Conflict(failed)
 	case errors.Is(err, multipath.ErrNoGroup):
 		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
 	case errors.Is(err, multipath.ErrGroupDown), errors.Is(err, multipath.ErrImplicit):
-		return conflictError{err}
+		return control.Conflict(err)
 	}
 	return err
 }

@@ -130,9 +130,7 @@ func (s *adminView) Simulate(device string, without []string) (control.Simulatio
 		Device: device, Without: sim.Without, Left: sim.Left, Access: sim.Access, Health: sim.Health, Moves: sim.Moves,
 		CapacityNow: sim.Before.Now, CapacityThen: sim.After.Now, CapacityNominal: sim.After.Nominal, CapacityUnit: sim.After.Unit,
 	}
-	if alias := d.State().Alias; alias != "" {
-		out.Aliases = []string{alias}
-	}
+	out.Aliases = (*Gateway)(s).namesOf(d)[1:]
 	for _, sd := range s.disks {
 		if sd.isOn(d) {
 			out.Disks = append(out.Disks, control.SimulatedDisk{

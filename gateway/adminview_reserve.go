@@ -20,7 +20,7 @@ func (s *adminView) Reservations() []control.Reservation {
 	}
 	var list []control.Reservation
 	for _, i := range s.paths.Reservations() {
-		list = append(list, showReservation(i))
+		list = append(list, s.showReservation(i))
 	}
 	return list
 }
@@ -31,10 +31,10 @@ func (s *adminView) Reservation(ctx context.Context, device string) (control.Res
 		return control.Reservation{}, control.ErrNotFound
 	}
 	i, err := s.paths.Reservation(ctx, device)
-	return showReservation(i), reservationError(err)
+	return s.showReservation(i), reservationError(err)
 }
 
-func showReservation(i multipath.ReservationInfo) control.Reservation {
+func (s *adminView) showReservation(i multipath.ReservationInfo) control.Reservation {
 	out := control.Reservation{
 		Device: i.Device, Mode: string(ReservationNone), State: i.State.String(), Reason: i.Reason,
 		Held: i.Held, Type: i.Type, Gateway: showGateway(i.Gateway), Path: i.Path, Read: i.Read,
@@ -42,11 +42,8 @@ func showReservation(i multipath.ReservationInfo) control.Reservation {
 	if i.AllRegistrants {
 		out.Mode = string(ReservationAllRegistrants)
 	}
-	if i.Alias != "" {
-		out.Aliases = append(out.Aliases, i.Alias)
-	}
-	if i.Identity != i.Device {
-		out.Aliases = append(out.Aliases, i.Identity)
+	if d := s.device(i.Device); d != nil {
+		out.Aliases = (*Gateway)(s).namesOf(d)
 	}
 	if i.Holder != 0 {
 		out.Holder = i.Holder.String()
@@ -85,13 +82,7 @@ func reservationError(err error) error {
 	case errors.Is(err, multipath.ErrNotFound):
 		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
 	case errors.Is(err, multipath.ErrNoReservation), errors.Is(err, multipath.ErrNoLivePath), errors.Is(err, multipath.ErrNoSuchKey):
-		return conflictError{err}
+		return control.Conflict(err)
 	}
 	return err
 }
-
-// conflictError is err, and control.ErrConflict.
-type conflictError struct{ error }
-
-func (e conflictError) Is(target error) bool { return target == control.ErrConflict }
-func (e conflictError) Unwrap() error        { return e.error }

@@ -27,18 +27,11 @@ func (s *adminView) judge() *claimJudge {
 	return j
 }
 
-// ruleDisks gives the disks with an extent on a LUN that has one of these names, or of
-// which a path's name was bound to one of these identities.
+// ruleDisks gives the disks with an extent on a LUN that has one of these names.
 func (s *adminView) ruleDisks(names []string) (list []control.RuleDisk) {
+	names = (*Gateway)(s).withKeys(names)
 	for _, d := range s.disks {
-		uses := slices.ContainsFunc(d.cfg.Extents, func(e ExtentConfig) bool {
-			if slices.Contains(names, e.LUN) {
-				return true
-			}
-			bound, ok, err := s.store.Binding(e.LUN)
-			return err == nil && ok && slices.Contains(names, bound)
-		})
-		if uses {
+		if slices.ContainsFunc(d.cfg.Extents, func(e ExtentConfig) bool { return (*Gateway)(s).standsFor(e.LUN, names) }) {
 			d.mu.Lock()
 			list = append(list, control.RuleDisk{Name: d.FullName(), VM: d.VM(), Connections: d.clients})
 			d.mu.Unlock()
@@ -199,9 +192,8 @@ func ruleOf(in control.Rule) (r multipath.ClaimRule, err error) {
 
 // maskedReason tells that a LUN which was not found is masked; "" when it is not.
 func (g *Gateway) maskedReason(lun string) string {
-	bound, ok, err := g.store.Binding(lun)
 	for _, p := range g.paths.ClaimedPaths() {
-		if p.Masked != 0 && (p.Path == lun || p.Identity == lun || err == nil && ok && p.Identity == bound) {
+		if p.Masked != 0 && g.standsFor(lun, g.withKeys([]string{p.Path, p.Identity, p.Device})) {
 			return fmt.Sprintf("%s is masked by rule %d", lun, p.Masked)
 		}
 	}

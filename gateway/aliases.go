@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,37 @@ func (g *Gateway) aliasesOf(names ...string) (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// namesOf are the names of a device beside its canonical one.
+func (g *Gateway) namesOf(d *multipath.Device) []string {
+	i := d.State()
+	return append([]string{i.Identity}, g.aliasesOf(i.Identity, d.Key(), i.Name)...)
+}
+
+// withKeys adds the keys of the devices among names, which aliases may stand for.
+func (g *Gateway) withKeys(names []string) []string {
+	names = slices.Clip(names)
+	if g.paths == nil {
+		return names
+	}
+	for _, d := range g.paths.Devices() {
+		if slices.Contains(names, d.Name()) {
+			names = append(names, d.Key())
+		}
+	}
+	return names
+}
+
+// standsFor tells whether what the configuration calls a LUN is one of names, an alias
+// of one, or the name of a path that was bound to one.
+func (g *Gateway) standsFor(lun string, names []string) bool {
+	lun = cmp.Or(g.aliasOf(lun), lun)
+	if slices.Contains(names, lun) {
+		return lun != ""
+	}
+	bound, ok, err := g.store.Binding(lun)
+	return err == nil && ok && slices.Contains(names, bound)
 }
 
 var _ control.AliasSource = adminSource{}

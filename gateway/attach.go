@@ -180,7 +180,7 @@ func (g *Gateway) router(dev *multipath.Device) *Router {
 	rt := g.routers[dev]
 	g.mu.Unlock()
 	if rt == nil {
-		rt = g.shareRouter(dev, dev.Name(), lunNamesOf(dev)...)
+		rt = g.shareRouter(dev, dev.Name(), g.namesOf(dev)...)
 		g.mu.Lock()
 		g.routers[dev] = rt
 		g.mu.Unlock()

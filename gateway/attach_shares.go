@@ -2,10 +2,7 @@
 
 package gateway
 
-import (
-	"pathgate/backends"
-	"pathgate/multipath"
-)
+import "pathgate/backends"
 
 // shareRouter makes the router of a device that is there. It goes by the plans of
 // Shares until it is closed.
@@ -45,10 +42,4 @@ func (g *Gateway) planDisks() {
 			}
 		})
 	}
-}
-
-// lunNamesOf are the names of a LUN beside its canonical one.
-func lunNamesOf(dev *multipath.Device) []string {
-	i := dev.State()
-	return []string{i.Identity, i.Alias}
 }

@@ -75,7 +75,14 @@ func TestAliases(t *testing.T) {
 	refused("configuration", "device", "unalias", "data")
 	refused("not found", "device", "unalias", "nothing")
 	g.MustCLI(t, "device", "alias", "later", "spare")
+	for _, cmd := range []string{"device show", "device topology", "share lun show", "explain", "reservation show"} {
+		for _, name := range []string{"data", "later", "spare"} {
+			g.MustCLI(t, append(strings.Fields(cmd), name)...)
+		}
+	}
+	refused("last path", "rule", "add", "100", "mask", "--identity", idB)
 	g.MustCLI(t, "device", "unalias", "spare")
+	refused("no such lun", "share", "lun", "show", "spare")
 	c := g.Connect(t, "vm1/more")
 	if _, err := c.WriteAt(pattern(4096, 5), 0); err != nil {
 		t.Fatal(err)
