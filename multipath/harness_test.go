@@ -244,8 +244,9 @@ func (bd *bed) launch(change func(*Config)) {
 	if err != nil {
 		bd.t.Fatal(err)
 	}
-	bd.m, bd.ended = m, make(chan error, 1)
-	go func() { bd.ended <- m.Run(context.Background()) }()
+	ended := make(chan error, 1)
+	bd.m, bd.ended = m, ended
+	go func() { ended <- m.Run(context.Background()) }()
 }
 
 // stop ends the Manager and checks that nothing is left.

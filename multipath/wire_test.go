@@ -34,29 +34,34 @@ type wireShape struct {
 	fenceOff  bool
 	behaviour func(*simnet.Behaviour)
 	faults    []string // what may happen; none: all
+	forgets   bool     // a manager that starts again knows nothing of what was in flight
 }
 
 // wireRun is one schedule on the real initiator: clients, faults, and a history of
 // what was written and seen.
 type wireRun struct {
-	t     *testing.T
-	shape wireShape
-	r     *rand.Rand
-	n     *simnet.Network
-	tgts  []*simnet.Target
-	units []*simnet.Unit
-	addr  []string
-	m     *simnet.Medium
-	bd    *bed
-	h     *linear.History
-	watch *watcher
+	t        *testing.T
+	shape    wireShape
+	restarts bool // the manager may be killed
+	r        *rand.Rand
+	n        *simnet.Network
+	tgts     []*simnet.Target
+	units    []*simnet.Unit
+	addr     []string
+	m        *simnet.Medium
+	bd       *bed
+	h        *linear.History
 
-	verdict *linear.Verdict
+	configure func(*Config)
+	process   *simnet.Process
+	gates     []*wireGate
+	dev       *Device // of the last gate; nil: not found yet
+	verdict   *linear.Verdict
 
 	mu     sync.Mutex
+	going  map[*wireOp]bool
 	j      *rand.Rand
 	busy   [wireClients]bool
-	open   int
 	bad    []string
 	faults map[string]int
 }
@@ -64,6 +69,7 @@ type wireRun struct {
 // wireOp is one request of a client.
 type wireOp struct {
 	w     *wireRun
+	d     *Device
 	by    int
 	r     backends.Request
 	write *linear.Write
@@ -80,21 +86,33 @@ func (o *wireOp) Complete(_ *backends.Batch, r *backends.Request, res backends.R
 		w.bad = append(w.bad, fmt.Sprintf("%v: %d completions", r.Op, o.ends))
 		return
 	}
-	w.open--
+	w.endLocked(o, res)
+	r.Data.Release()
+}
+
+// endLocked takes the end of a request, unless the run that had it was killed.
+func (w *wireRun) endLocked(o *wireOp, res backends.Result) {
+	if !w.going[o] {
+		return
+	}
+	delete(w.going, o)
 	w.busy[o.by] = false
 	switch {
 	case o.write != nil:
 		w.h.EndWrite(o.write, !res.OK())
 	case o.read != nil && res.OK():
-		w.h.EndRead(o.read, r.Data.Bytes())
+		w.h.EndRead(o.read, o.r.Data.Bytes())
 	case o.read != nil:
 		w.h.EndRead(o.read, nil)
 	}
-	r.Data.Release()
 }
 
 // submit sends a request of a client that has none, and gives it; nil: all have one.
 func (w *wireRun) submit() *wireOp {
+	d := w.device()
+	if d == nil {
+		return nil
+	}
 	client := w.r.IntN(wireClients)
 	w.mu.Lock()
 	for n := 0; w.busy[client] && n < wireClients; n++ {
@@ -104,10 +122,9 @@ func (w *wireRun) submit() *wireOp {
 		w.mu.Unlock()
 		return nil
 	}
-	w.busy[client] = true
-	w.open++
+	o := &wireOp{w: w, d: d, by: client}
+	w.busy[client], w.going[o] = true, true
 	w.mu.Unlock()
-	o := &wireOp{w: w, by: client}
 	n := 1 + w.r.IntN(8)
 	first := w.r.IntN(wireSectors - n + 1)
 	o.r = backends.Request{Offset: uint64(first) * 512, Length: uint64(n) * 512, Completer: o}
@@ -124,7 +141,7 @@ func (w *wireRun) submit() *wireOp {
 		o.r.Op, o.r.Offset, o.r.Length = backends.Flush, 0, 0
 	}
 	var b backends.Batch
-	w.bd.device().Submit(&b, []*backends.Request{&o.r})
+	d.Submit(&b, []*backends.Request{&o.r})
 	b.Run()
 	return o
 }
@@ -156,7 +173,11 @@ func (w *wireRun) fault() {
 		{"slow", func() {
 			u.Slow(func() time.Duration { calls++; return slow * time.Duration(calls*7%10) / 10 })
 		}, func() { u.Slow(nil) }},
+		{"restart", w.restart, nil},
 		{"swallow", func() { u.Swallow(func() bool { calls++; return calls%every == 0 }) }, func() { u.Swallow(nil) }},
+	}
+	if !w.restarts {
+		list = slices.DeleteFunc(list, func(f fault) bool { return f.name == "restart" })
 	}
 	if len(w.shape.faults) > 0 {
 		list = slices.DeleteFunc(list, func(f fault) bool { return !slices.Contains(w.shape.faults, f.name) })
@@ -194,7 +215,7 @@ func (w *wireRun) jitter(n int64) int64 {
 // connector is the real initiator of an adapter.
 func (w *wireRun) connector(name string, id byte) backends.Connector {
 	k, err := iscsi.New(iscsi.Config{
-		InitiatorName: "iqn.2026-11.test:host", Adapter: name, Dial: w.n.Dialer(name),
+		InitiatorName: "iqn.2026-11.test:host", Adapter: name, Dial: w.process.Dialer(name),
 		ISID: func(target string, _ uint16, portal string) ([6]byte, error) {
 			sum := byte(0)
 			for _, c := range []byte(target + portal) {
@@ -242,8 +263,9 @@ func (w *wireRun) build(seed uint64, s wireShape) {
 		w.units = append(w.units, tg.Unit(1, w.m, naa(1)))
 	}
 	names := SelectorNames()
-	w.bd.start(func(c *Config) {
-		c.fenceOff = s.fenceOff
+	w.restarts = seed/7%3 == 0 || slices.Contains(s.faults, "restart")
+	w.configure = func(c *Config) {
+		c.fenceOff, c.Run = s.fenceOff, uint64(len(w.gates)+1)
 		c.Adapters = []Adapter{
 			{Name: "vmhba0", Connector: w.connector("vmhba0", 0)},
 			{Name: "vmhba1", Connector: w.connector("vmhba1", 1)},
@@ -253,23 +275,25 @@ func (w *wireRun) build(seed uint64, s wireShape) {
 		c.Rule = func(...string) Rule {
 			return Rule{CacheProtected: true, Selector: Selection{Name: names[seed/6%uint64(len(names))]}}
 		}
-	})
+	}
+	w.launch()
+	time.Sleep(20 * time.Millisecond) // logins, scan
+	synctest.Wait()
 }
 
 // wireSchedule carries out one schedule, with what was wrong in bad.
 func wireSchedule(t *testing.T, seed uint64, s wireShape) *wireRun {
 	w := &wireRun{
 		t: t, shape: s, r: rand.New(rand.NewPCG(seed, 4)), j: rand.New(rand.NewPCG(seed, 5)), n: simnet.NewNetwork(), m: simnet.NewMedium(1 << 18),
-		h: linear.NewHistory(wireSectors), faults: map[string]int{},
+		h: linear.NewHistory(wireSectors), faults: map[string]int{}, going: map[*wireOp]bool{},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w.t, w.bd = t, newBed(t)
 		w.build(seed, s)
-		w.watch = &watcher{out: map[*backends.Request]bool{}}
-		w.bd.device().Observe(w.watch)
 		w.play()
 		w.settle()
 		w.bd.stop()
+		w.bury()
 		if n := len(w.bd.store.ghosts); n != 0 {
 			w.bad = append(w.bad, fmt.Sprintf("%d records are left in the store", n))
 		}
@@ -302,9 +326,10 @@ func (w *wireRun) play() {
 		if w.r.IntN(15) == 0 || len(ops) == wireOps/2 && len(w.faults) == 0 {
 			w.fault()
 		}
-		if w.r.IntN(25) == 0 {
+		if w.r.IntN(25) == 0 && len(ops) > 0 {
 			var b backends.Batch
-			w.bd.device().Abort(&b, &ops[w.r.IntN(len(ops))].r)
+			o := ops[w.r.IntN(len(ops))]
+			o.d.Abort(&b, &o.r)
 			b.Run()
 		}
 		if w.r.IntN(3) == 0 {
@@ -321,7 +346,7 @@ func (w *wireRun) settle() {
 		synctest.Wait()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.open == 0 && len(w.bd.device().State().Ghosts) == 0 && w.up() == 4
+		return len(w.going) == 0 && w.up() == 4 && len(w.device().State().Ghosts) == 0
 	}
 	for range 300 {
 		if well() {
@@ -332,20 +357,18 @@ func (w *wireRun) settle() {
 	time.Sleep(10 * time.Second) // for what may still come
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	st := w.bd.device().State()
-	if w.open != 0 || st.Requests != 0 || len(st.Ghosts) != 0 || w.up() != 4 {
-		w.bad = append(w.bad, fmt.Sprintf("%d requests are open, %d paths are up: %+v", w.open, w.up(), st))
+	var st DeviceInfo
+	if d := w.device(); d != nil {
+		st = d.State()
+	}
+	if len(w.going) != 0 || st.Requests != 0 || len(st.Ghosts) != 0 || w.up() != 4 {
+		w.bad = append(w.bad, fmt.Sprintf("%d requests are open, %d paths are up: %+v", len(w.going), w.up(), st))
 		for _, p := range w.bd.m.Paths() {
 			w.bad = append(w.bad, fmt.Sprintf("%+v", p))
 		}
 		for _, e := range w.bd.events.all() {
 			w.bad = append(w.bad, fmt.Sprintf("%v %v %v %v %v %v", e.Time.Format("04:05.000"), e.Kind, e.Path, e.Health, e.Loss, e.Reason))
 		}
-	}
-	w.watch.mu.Lock()
-	defer w.watch.mu.Unlock()
-	for _, k := range w.watch.bad {
-		w.bad = append(w.bad, "observer: out of turn: "+k)
 	}
 }
 
@@ -430,6 +453,7 @@ func TestWireControls(t *testing.T) {
 			behaviour: func(b *simnet.Behaviour) { b.ResetIgnoresRunning = true; b.LoginWaits = false },
 			faults:    []string{"slow", "reset"},
 		},
+		"a restart forgets": {forgets: true, faults: []string{"slow", "restart"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= wireControlMost; seed++ {
