@@ -42,6 +42,8 @@ const (
 	CarrierLost
 	// Disable takes one path out of use by command. Lasts.
 	Disable
+	// Fail takes one path down by command, until it is reinstated by another. Lasts.
+	Fail
 	// KillGateway is SIGKILL of the gateway, which starts again.
 	KillGateway
 )
@@ -50,7 +52,7 @@ const kinds = int(KillGateway) + 1
 
 var kindNames = [kinds]string{
 	"reset", "drop", "half-close", "black-hole", "hold", "hold-write", "refuse", "delay", "corrupt",
-	"stop", "kill", "link-down", "carrier-lost", "disable", "kill-gateway",
+	"stop", "kill", "link-down", "carrier-lost", "disable", "fail", "kill-gateway",
 }
 
 // String is the kind in the tables.
@@ -64,7 +66,7 @@ func (k Kind) String() string {
 // lasts tells whether the fault is there until it is taken back.
 func (k Kind) lasts() bool {
 	switch k {
-	case BlackHole, Hold, HoldWrite, Refuse, Delay, Stop, Kill, LinkDown, CarrierLost, Disable:
+	case BlackHole, Hold, HoldWrite, Refuse, Delay, Stop, Kill, LinkDown, CarrierLost, Disable, Fail:
 		return true
 	case Reset, Drop, HalfClose, Corrupt, KillGateway:
 	}
@@ -91,7 +93,7 @@ func (k Kind) faults() []proxy.Fault {
 		return []proxy.Fault{{Kind: proxy.Refuse}, {Kind: proxy.Reset}}
 	case Corrupt:
 		return []proxy.Fault{{Kind: proxy.Corrupt, Dir: proxy.ToTarget, At: half}}
-	case Delay, Stop, Kill, LinkDown, CarrierLost, Disable, KillGateway:
+	case Delay, Stop, Kill, LinkDown, CarrierLost, Disable, Fail, KillGateway:
 	}
 	return nil
 }

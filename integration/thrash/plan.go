@@ -120,7 +120,7 @@ func NewPlan(seed uint64, n int) *Plan {
 // choice lists the kinds of fault that the round may have; a kind that is there
 // twice comes twice as often.
 func (p *Plan) choice(kills bool) []Kind {
-	list := []Kind{Disable}
+	list := []Kind{Disable, Fail}
 	switch p.Topology {
 	case Links:
 		list = append(list, LinkDown, LinkDown, LinkDown, CarrierLost, CarrierLost, Stop, Kill)
@@ -150,7 +150,7 @@ func (p *Plan) victims(k Kind) int {
 			return 2
 		}
 		return 1
-	case Disable:
+	case Disable, Fail:
 		return p.paths()
 	case KillGateway:
 		return 1

@@ -5,6 +5,7 @@ package thrash
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,16 @@ func (b *bed) strike(t testing.TB, f Fault) *wound {
 		b.g.MustCLI(t, "path", "disable", name)
 		return &wound{paths: []string{name}, need: 1, mend: func() error {
 			_, err := b.g.CLI(t.Context(), "path", "enable", name)
+			return err
+		}}
+	case Fail:
+		name := b.g.Paths(t)[f.Victim].Name
+		b.g.MustCLI(t, "path", "fail", "--hold", name)
+		return &wound{paths: []string{name}, need: 1, mend: func() error {
+			_, err := b.g.CLI(t.Context(), "path", "reinstate", name)
+			if err != nil && strings.Contains(err.Error(), "not reinstated after") {
+				return nil // it is on its way, which is waited for
+			}
 			return err
 		}}
 	case KillGateway:
