@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -85,6 +86,7 @@ type fakeLUN struct {
 	turs    int
 	tests   int
 	noSync  bool // SYNCHRONIZE CACHE by Exec fails
+	hung    bool // answers nothing at all, while its target does
 	syncs   int
 	asked   map[scsi.Opcode]int // commands of Exec, but for the list of LUNs
 	writes  int
@@ -518,7 +520,7 @@ func (s *fakeServer) begin(c *fakeCmd) {
 		s.reply(c, sense(0x5, 0x25, 0), nil)
 		return
 	}
-	if a, ok := l.attn[c.conn.port]; ok {
+	if a, ok := l.attn[c.conn.port]; ok && !l.hung {
 		delete(l.attn, c.conn.port)
 		s.attention(c, a)
 		return
@@ -536,6 +538,10 @@ func (s *fakeServer) begin(c *fakeCmd) {
 			s.reply(c, res, nil)
 			return
 		}
+	}
+	if l.hung {
+		c.lost = true
+		return
 	}
 	if l.swallow != nil && c.req != nil && l.swallow(c.req) {
 		c.lost = true
@@ -653,7 +659,10 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 		return
 	}
 	p, adapter := n.way()
-	if p.srv.stopped || p.mute[adapter] || p.mute[""] {
+	l := p.srv.luns[s.lun]
+	cdb := scsi.CDB(c.CDB)
+	dead := l != nil && l.hung && cdb.Opcode() != scsi.OpReportLUNs
+	if p.srv.stopped || p.mute[adapter] || p.mute[""] || dead {
 		n.execs = append(n.execs, c)
 		time.AfterFunc(c.Timeout, func() {
 			n.net.mu.Lock()
@@ -665,8 +674,6 @@ func (s *fakeSession) Exec(b *backends.Batch, c *backends.Command) {
 		})
 		return
 	}
-	l := p.srv.luns[s.lun]
-	cdb := scsi.CDB(c.CDB)
 	if l != nil && cdb.Opcode() != scsi.OpReportLUNs {
 		l.asked[cdb.Opcode()]++
 	}
@@ -720,7 +727,7 @@ func (s *fakeServer) inquire(l *fakeLUN, cdb *scsi.CDB) ([]byte, backends.Result
 			return nil, sense(5, 0x20, 0)
 		}
 		var fields []scsi.LUNField
-		for n := range s.luns {
+		for _, n := range slices.Sorted(maps.Keys(s.luns)) {
 			fields = append(fields, scsi.LUN(n).Field())
 		}
 		return scsi.AppendLUNList(nil, fields), backends.Done()
@@ -813,6 +820,9 @@ func (s *fakeSession) TMF(b *backends.Batch, t *backends.TaskManagement) {
 	l := p.srv.luns[s.lun]
 	if l == nil {
 		answer(backends.TMNoLUN)
+		return
+	}
+	if l.hung {
 		return
 	}
 	switch t.Function {

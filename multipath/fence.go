@@ -97,33 +97,40 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 		pt.nexus.Relogin(backends.Route{})
 		return pt.m.cfg.Timers.FenceRetry
 	}
-	failed := false
+	failed := map[uint16]bool{}
 	for d, luns := range ghosts {
-		if !d.mayReset() {
-			failed = true
-			continue
-		}
 		for lun, n := range luns {
-			if err := pt.fenceLUN(ctx, d, lun, s.gen, n); err != nil {
-				failed = true
-				if errors.Is(err, errForeign) {
-					pt.fence.foreign = append(pt.fence.foreign, pt.loginRoute().Portal)
-				}
-				pt.m.event(Event{
-					Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
-					Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
-				})
+			if !d.mayReset() {
+				failed[lun] = true
+			} else if err := pt.fenceLUN(ctx, d, lun, s.gen, n); err != nil {
+				failed[lun] = true
+				pt.fenceFailed(ctx, s, d, lun, n, err)
 			}
 		}
 	}
-	if !failed {
+	if len(failed) == 0 {
 		return atOnce
 	}
-	if !s.own {
-		// Not over this way. The next one is tried once the own way has failed.
-		pt.nexus.Relogin(backends.Route{})
+	pt.fencedInVain(s, failed)
+	if s.own {
+		return atOnce // the other LUNs are proved meanwhile
 	}
+	// Not over this way. The next one is tried once the own way has failed.
+	pt.nexus.Relogin(backends.Route{})
 	return pt.m.cfg.Timers.FenceRetry
+}
+
+// fenceFailed tells that the n ghosts of d on lun are not fenced.
+func (pt *port) fenceFailed(ctx context.Context, s snapshot, d *Device, lun uint16, n int, err error) {
+	if errors.Is(err, errForeign) {
+		pt.fence.foreign = append(pt.fence.foreign, pt.loginRoute().Portal)
+	}
+	if err = pt.noAnswer(ctx, s.gen, err); pt.quiet.tells(s.gen) {
+		pt.m.event(Event{
+			Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
+			Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
+		})
+	}
 }
 
 func (pt *port) loginRoute() backends.Route {

@@ -62,6 +62,7 @@ type port struct {
 	next     map[uint16]probeDue // when paths that fail are proved again; likewise
 	leaving  map[*Device]bool    // those whose paths logout holds; likewise
 	leaveGen uint64              // the login that it ends; likewise
+	quiet    quiet               // LUNs that do not answer; likewise
 	asleep   time.Time           // when to scan for LUNs that were not ready; likewise; zero: none was
 }
 
@@ -347,14 +348,18 @@ func (pt *port) step(ctx context.Context) time.Duration {
 		return pt.reinstate(ctx, s, ghosts)
 	case s.leave > 0:
 		return pt.logout(ctx, s)
-	case len(ghosts) > 0:
+	case pt.fenceDue(s, ghosts):
 		return pt.fenceAll(ctx, s, ghosts)
 	case !s.own:
 		pt.fence = fencing{}
 		pt.nexus.Relogin(backends.Route{})
 		return 0
 	}
-	pt.fence = fencing{}
+	if len(ghosts) == 0 {
+		pt.fence = fencing{}
+	} else {
+		s.due = min(s.due, max(time.Until(pt.quiet.until), time.Millisecond))
+	}
 	if s.scanned != s.gen || s.again || s.due <= 0 {
 		return pt.scan(ctx, s.gen)
 	}

@@ -5,6 +5,8 @@ package multipath
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"pathgate/backends"
@@ -68,11 +70,19 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	if err != nil && first != 0 {
 		luns, err = pt.prober(0).luns(ctx, first, last)
 	}
-	if errors.Is(err, errLost) || ctx.Err() != nil {
+	if errors.Is(err, errLost) {
+		if pt.over(ctx, gen) {
+			return lostRetry
+		}
+		// The LUN that was asked for the list hangs, and others may not.
+		luns = pt.knownLUNs()
+		pt.asleep = time.Now().Add(pt.m.cfg.Timers.Probe)
+	}
+	if ctx.Err() != nil {
 		return lostRetry
 	}
 	seen := map[uint16]bool{}
-	for _, lun := range luns {
+	for _, lun := range pt.inOrder(luns) {
 		seen[lun] = true
 		pt.makeRoom(ctx, lun)
 		if errors.Is(pt.prove(ctx, lun, gen), errLost) || ctx.Err() != nil {
@@ -81,7 +91,7 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	}
 	pt.forgetMasked(seen)
 	// Paths whose LUN is not listed any more say so themselves.
-	for lun := range pt.known() {
+	for _, lun := range pt.knownLUNs() {
 		if !seen[lun] {
 			if errors.Is(pt.prove(ctx, lun, gen), errLost) {
 				return lostRetry
@@ -112,9 +122,9 @@ func (pt *port) known() map[uint16]*Path {
 	return m
 }
 
-// prove finds out what is at lun, and takes the path into use if it is right.
-// The error is for control flow: what is wrong is told by events.
-func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
+// tryProve is prove (mute.go), but that it takes a LUN without an answer for a session
+// that is lost.
+func (pt *port) tryProve(ctx context.Context, lun uint16, gen uint64) (err error) {
 	pt.mu.Lock()
 	p := pt.paths[lun]
 	sized := pt.sized[lun]
@@ -137,7 +147,7 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 	asleep := err != nil && f.asleep(err)
 	if asleep {
 		if p == nil {
-			return pt.later(lun, err)
+			return pt.later(lun, err, pt.m.cfg.Timers.Probe)
 		}
 		p.remember(&f)
 		err = nil
@@ -152,7 +162,7 @@ func (pt *port) prove(ctx context.Context, lun uint16, gen uint64) (err error) {
 			pt.wrong(nil, lun, err)
 			return err
 		}
-		if len(pt.m.ghostsOn(pt, gen)) > 0 {
+		if p.dev.ghostsOn(pt, gen) != nil {
 			return nil // an earlier run's: fence first, then it is proved
 		}
 	}
@@ -375,8 +385,13 @@ func (p *Path) needsRead() (read bool, block uint64) {
 func (pt *port) proveDue(ctx context.Context, gen uint64) time.Duration {
 	now := time.Now()
 	var wait time.Duration
-	for lun, p := range pt.known() {
-		every := pt.interval(p)
+	known := pt.known()
+	for _, lun := range pt.inOrder(slices.Sorted(maps.Keys(known))) {
+		if pt.quiet.stuck[lun] {
+			continue
+		}
+		p := known[lun]
+		every := pt.patience(lun, pt.interval(p))
 		pt.mu.Lock()
 		asked := pt.attn[lun]
 		pt.mu.Unlock()
@@ -391,17 +406,22 @@ func (pt *port) proveDue(ctx context.Context, gen uint64) time.Duration {
 			due = probeDue{now.Add(every), gen}
 		}
 		if !now.Before(due.at) {
-			if errors.Is(pt.prove(ctx, lun, gen), errLost) {
+			err := pt.prove(ctx, lun, gen)
+			if errors.Is(err, errLost) {
 				return lostRetry
 			}
 			now = time.Now()
-			every = pt.interval(p)
+			every = pt.patience(lun, pt.interval(p))
 			if every == 0 {
 				delete(pt.next, lun)
 				continue
 			}
 			// One that still asks was not proved for a reason: not at once again.
 			due = probeDue{now.Add(max(every, pt.m.cfg.Timers.Probe/10)), gen}
+			if errors.Is(err, errMute) {
+				pt.next[lun] = due
+				return atOnce // that took long: others may be due
+			}
 		}
 		pt.next[lun] = due
 		if left := max(due.at.Sub(now), time.Millisecond); wait == 0 || left < wait {

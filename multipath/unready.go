@@ -58,15 +58,17 @@ func (p *Path) remember(f *facts) {
 	*f = old
 }
 
-// later has the port scan again for a LUN that cannot be measured yet.
-func (pt *port) later(lun uint16, err error) error {
-	pt.asleep = time.Now().Add(pt.m.cfg.Timers.Probe)
+// later has the port scan again, after wait, for a LUN that cannot be measured yet.
+func (pt *port) later(lun uint16, err error, wait time.Duration) error {
+	if at := time.Now().Add(wait); pt.asleep.IsZero() || at.Before(pt.asleep) {
+		pt.asleep = at
+	}
 	pt.mu.Lock()
 	known := pt.told[lun] == err.Error()
 	pt.told[lun] = err.Error()
 	pt.mu.Unlock()
 	if !known {
-		pt.m.event(Event{Kind: DeviceChanged, Path: pt.pathName(lun), Reason: "not used before its port group is ready: " + err.Error()})
+		pt.m.event(Event{Kind: DeviceChanged, Path: pt.pathName(lun), Reason: "not used yet: " + err.Error()})
 	}
 	return err
 }
