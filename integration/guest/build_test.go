@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -61,6 +62,51 @@ func TestArchive(t *testing.T) {
 	}
 	if got := unpack(t, a.bytes()); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestTree(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(dir, "etc/empty"), 0o700),
+		os.WriteFile(filepath.Join(dir, "etc/f"), []byte("xyz"), 0o600),
+		os.Symlink("/etc/f", filepath.Join(dir, "etc/l")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	a := &archive{}
+	if err := addTree(a, dir); err != nil {
+		t.Fatal(err)
+	}
+	want := []entry{
+		{"etc", modeDir, ""},
+		{"etc/empty", modeDir, ""},
+		{"etc/f", modeFile, "xyz"},
+		{"etc/l", modeLink, "/etc/f"},
+	}
+	if got := unpack(t, a.bytes()); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if err := addTree(a, filepath.Join(dir, "nosuch")); err == nil {
+		t.Error("a tree that is not there was added")
+	}
+}
+
+func TestInitiator(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATHGATE_GUEST_CACHE", filepath.Join(dir, "guest"))
+	if _, _, err := Initiator(); !errors.Is(err, ErrNoInitiator) {
+		t.Errorf("got %v, want %v", err, ErrNoInitiator)
+	}
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, "initiator"), 0o700),
+		os.WriteFile(filepath.Join(dir, "initiator", "ready"), []byte("a b\na_1_amd64\nb_2_amd64\n"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	tree, packages, err := Initiator()
+	if err != nil || tree != filepath.Join(dir, "initiator", "root") || !slices.Equal(packages, []string{"a_1_amd64", "b_2_amd64"}) {
+		t.Errorf("got %q, %q, %v", tree, packages, err)
 	}
 }
 

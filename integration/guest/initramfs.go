@@ -5,6 +5,8 @@ package guest
 import (
 	_ "embed"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -44,6 +46,11 @@ func initramfs(k *kernel, o *Options, word string) ([]byte, error) {
 	if err := addPrograms(a, o.Programs); err != nil {
 		return nil, err
 	}
+	for _, t := range o.Trees {
+		if err := addTree(a, t); err != nil {
+			return nil, fmt.Errorf("guest: %w", err)
+		}
+	}
 	for name, content := range o.Files {
 		a.file(name, []byte(content))
 	}
@@ -52,6 +59,29 @@ func initramfs(k *kernel, o *Options, word string) ([]byte, error) {
 	a.file("/init.conf", fmt.Appendf(nil, "word=%s\ninteractive=%t\n", word, o.Interactive))
 	a.file("/init", initScript)
 	return a.bytes(), nil
+}
+
+// addTree adds the files and links below root, which becomes the guest's.
+func addTree(a *archive, root string) error {
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := strings.TrimPrefix(name, root)
+		switch {
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(name)
+			if err != nil {
+				return err
+			}
+			a.link(to, target)
+		case d.Type().IsRegular():
+			return a.copyFile(to, name)
+		case d.IsDir():
+			a.dir(to)
+		}
+		return nil
+	})
 }
 
 // addPrograms adds programs of the host to /usr/sbin, by name or path, and the

@@ -22,18 +22,45 @@ type kernel struct {
 // ErrNoKernel is returned when no kernel was unpacked for guests.
 var ErrNoKernel = errors.New("guest: no kernel: run scripts/setup-tests")
 
-// openKernel finds the kernel in dir; "" means PATHGATE_GUEST_CACHE, else
-// .cache/guest at the root of the module that the working directory is in.
-func openKernel(dir string) (*kernel, error) {
+// cacheDir is dir; "" means PATHGATE_GUEST_CACHE, else .cache/guest at the root of the
+// module that the working directory is in.
+func cacheDir(dir string) (string, error) {
 	if dir == "" {
 		dir = os.Getenv("PATHGATE_GUEST_CACHE")
 	}
 	if dir == "" {
 		root, err := moduleRoot()
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		dir = filepath.Join(root, ".cache", "guest")
+	}
+	return dir, nil
+}
+
+// ErrNoInitiator is returned when Linux' initiator was not unpacked for guests.
+var ErrNoInitiator = errors.New("guest: no open-iscsi: run scripts/setup-tests")
+
+// Initiator gives the tree, for Options.Trees, of open-iscsi, multipath-tools, udev and
+// nbd-client with their libraries, and the packages it is made of ("open-iscsi_2.1.8-1_amd64").
+func Initiator() (tree string, packages []string, err error) {
+	dir, err := cacheDir("")
+	if err != nil {
+		return "", nil, err
+	}
+	dir = filepath.Join(filepath.Dir(dir), "initiator")
+	err = eachLine(filepath.Join(dir, "ready"), func(l string) { packages = append(packages, l) })
+	if err != nil || len(packages) < 2 {
+		return "", nil, errors.Join(ErrNoInitiator, err)
+	}
+	return filepath.Join(dir, "root"), packages[1:], nil
+}
+
+// openKernel finds the kernel in the cache dir.
+func openKernel(dir string) (*kernel, error) {
+	dir, err := cacheDir(dir)
+	if err != nil {
+		return nil, err
 	}
 	release, err := os.ReadFile(filepath.Join(dir, "ready"))
 	if err != nil {

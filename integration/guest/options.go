@@ -19,6 +19,7 @@ type Options struct {
 	Modules  []string          // kernel modules or exact aliases, with all they need
 	Programs []string          // programs of the host, copied with their libraries
 	Files    map[string]string // content by absolute path in the guest
+	Trees    []string          // directories of the host that are copied to the guest's root
 
 	// Drives are -drive arguments of QEMU; with if=virtio they are /dev/vda, ....
 	Drives []string
