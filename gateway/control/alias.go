@@ -42,9 +42,7 @@ func (s *Server) setAlias(src AliasSource, r *http.Request, alias string) error 
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
-	d, err := find("device", body.Device, s.src.Devices(), func(d Device) []string {
-		return append([]string{d.Name, d.Identity}, d.Aliases...)
-	})
+	d, err := s.device(body.Device)
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,8 @@ func (s *Server) setPath(w http.ResponseWriter, r *http.Request, enabled bool) e
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
+	s.lastPath.Lock()
+	defer s.lastPath.Unlock()
 	p, all, err := s.path(r.PathValue("name"))
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ type OperatorSource interface {
 	// Simulate tells what would be left of a device, by its name, without the paths of
 	// these names.
 	Simulate(device string, without []string) (Simulation, error)
-	// Operated is told what an administrator is about to have done.
+	// Operated is told what an administrator has asked for, mostly before it is done.
 	Operated(o Operation)
 }
 

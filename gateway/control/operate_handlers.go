@@ -66,6 +66,8 @@ func (s *Server) failPath(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
+	s.lastPath.Lock()
+	defer s.lastPath.Unlock()
 	p, all, err := s.path(r.PathValue("name"))
 	if err != nil {
 		return err
@@ -117,11 +119,6 @@ func (s *Server) startRescan(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
-	o := Operation{Verb: "rescan"}
-	if body.Adapter != "" {
-		o.Details = Attrs{{"adapter", shorten(body.Adapter)}}
-	}
-	s.operated(r, o)
 	err := s.operator.StartRescan(body.Adapter)
 	if errors.Is(err, ErrNotFound) {
 		_, err = find("adapter", body.Adapter, adaptersOf(s.src.Paths()), func(a string) []string { return []string{a} })
@@ -133,6 +130,11 @@ func (s *Server) startRescan(w http.ResponseWriter, r *http.Request) error {
 	if err := outcome("rescan of", "adapter "+body.Adapter, err); err != nil {
 		return err
 	}
+	o := Operation{Verb: "rescan"}
+	if body.Adapter != "" {
+		o.Details = Attrs{{"adapter", body.Adapter}}
+	}
+	s.operated(r, o)
 	return s.getRescan(w, r)
 }
 

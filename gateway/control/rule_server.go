@@ -57,7 +57,7 @@ func (s *Server) addRule(src RuleSource, w http.ResponseWriter, r *http.Request)
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
-	return s.changedRule(w, r, body.Rule.Number, body, func() (RuleCheck, error) { return src.AddRule(body) })
+	return s.changeRule(w, r, "rule add", body.Rule.Number, body, func() (RuleCheck, error) { return src.AddRule(body) })
 }
 
 func (s *Server) removeRule(src RuleSource, w http.ResponseWriter, r *http.Request) error {
@@ -69,16 +69,17 @@ func (s *Server) removeRule(src RuleSource, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return &Error{CodeNotFound, fmt.Sprintf("rule %s: not a number", shorten(r.PathValue("number")))}
 	}
-	return s.changedRule(w, r, number, body, func() (RuleCheck, error) { return src.RemoveRule(number, body) })
+	return s.changeRule(w, r, "rule remove", number, body, func() (RuleCheck, error) { return src.RemoveRule(number, body) })
 }
 
-// changedRule makes a change and answers with what it does.
-func (s *Server) changedRule(w http.ResponseWriter, r *http.Request, number int, c RuleChange, change func() (RuleCheck, error)) error {
-	done, err := change()
+// changeRule makes a change and answers with what it does.
+func (s *Server) changeRule(w http.ResponseWriter, r *http.Request, verb string, number int, c RuleChange, change func() (RuleCheck, error)) error {
+	s.lastPath.Lock()
+	defer s.lastPath.Unlock()
 	if !c.DryRun {
-		who := peerOf(r.Context())
-		s.opt.Log.Info("control request", "method", r.Method, "rule", number, "force", c.Force, "uid", who.uid, "pid", who.pid, "error", err)
+		s.operated(r, Operation{Verb: verb, Details: Attrs{{"rule", strconv.Itoa(number)}, {"force", strconv.FormatBool(c.Force)}}})
 	}
+	done, err := change()
 	switch {
 	case errors.Is(err, ErrInvalid):
 		return &Error{CodeBadRequest, err.Error()}

@@ -62,6 +62,10 @@ type Server struct {
 	run       string        // differs from run to run
 	followers chan struct{} // one token for each event stream
 	handler   http.Handler
+
+	// lastPath is held from the look whether a path is the last usable one until it is
+	// out of use, so that two at once cannot take the last two.
+	lastPath sync.Mutex
 }
 
 // NewServer makes a server; it does nothing before Serve. One server stands for one

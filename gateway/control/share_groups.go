@@ -25,7 +25,7 @@ func (s *Server) setShareGroup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "group", g.Name, s.shares.SetGroupShare(g.Name, c)); err != nil {
+	if err := s.change(r, settings("share group set", "group", g.Name, &c), func() error { return s.shares.SetGroupShare(g.Name, c) }); err != nil {
 		return err
 	}
 	return s.getShareGroup(w, r)
@@ -36,7 +36,7 @@ func (s *Server) resetShareGroup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "group", g.Name, s.shares.ResetGroupShare(g.Name)); err != nil {
+	if err := s.change(r, settings("share group reset", "group", g.Name, nil), func() error { return s.shares.ResetGroupShare(g.Name) }); err != nil {
 		return err
 	}
 	return s.getShareGroup(w, r)

@@ -3,6 +3,7 @@
 package control
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,7 +52,7 @@ func (s *Server) setDiskShare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "disk", d.Disk, s.shares.SetDiskShare(d.Disk, c)); err != nil {
+	if err := s.change(r, settings("share set", "disk", d.Disk, &c), func() error { return s.shares.SetDiskShare(d.Disk, c) }); err != nil {
 		return err
 	}
 	return s.answerDiskShare(w, d.Disk)
@@ -62,7 +63,7 @@ func (s *Server) resetDiskShare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "disk", d.Disk, s.shares.ResetDiskShare(d.Disk)); err != nil {
+	if err := s.change(r, settings("share reset", "disk", d.Disk, nil), func() error { return s.shares.ResetDiskShare(d.Disk) }); err != nil {
 		return err
 	}
 	return s.answerDiskShare(w, d.Disk)
@@ -77,7 +78,7 @@ func (s *Server) setVMShare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "vm", v.VM, s.shares.SetVMShare(v.VM, c)); err != nil {
+	if err := s.change(r, settings("share set", "vm", v.VM, &c), func() error { return s.shares.SetVMShare(v.VM, c) }); err != nil {
 		return err
 	}
 	return s.answerVMShare(w, v.VM)
@@ -88,7 +89,7 @@ func (s *Server) resetVMShare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "vm", v.VM, s.shares.ResetVMShare(v.VM)); err != nil {
+	if err := s.change(r, settings("share reset", "vm", v.VM, nil), func() error { return s.shares.ResetVMShare(v.VM) }); err != nil {
 		return err
 	}
 	return s.answerVMShare(w, v.VM)
@@ -103,7 +104,7 @@ func (s *Server) setShareLUN(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "lun", l.Name, s.shares.SetLUNShare(l.Name, c)); err != nil {
+	if err := s.change(r, settings("share lun set", "lun", l.Name, &c), func() error { return s.shares.SetLUNShare(l.Name, c) }); err != nil {
 		return err
 	}
 	return s.answerShareLUN(w, l)
@@ -114,7 +115,7 @@ func (s *Server) resetShareLUN(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.changed(r, "lun", l.Name, s.shares.ResetLUNShare(l.Name)); err != nil {
+	if err := s.change(r, settings("share lun reset", "lun", l.Name, nil), func() error { return s.shares.ResetLUNShare(l.Name) }); err != nil {
 		return err
 	}
 	return s.answerShareLUN(w, l)
@@ -132,19 +133,31 @@ func readChange[T comparable](r *http.Request, c *T) error {
 	return nil
 }
 
-// changed logs a change of settings and gives the answer to its error.
-func (s *Server) changed(r *http.Request, kind, name string, err error) error {
-	who := peerOf(r.Context())
-	s.opt.Log.Info("control request", "method", r.Method, "shares of "+kind, name, "uid", who.uid, "pid", who.pid, "error", err)
-	switch {
+// settings is the operation that sets what body, a change, has; nil: it goes back to the
+// configuration.
+func settings(verb, kind, name string, body any) Operation {
+	o := Operation{Verb: verb, Details: Attrs{{kind, name}}}
+	if body != nil {
+		b, _ := json.Marshal(body) // plain numbers and texts: it has been decoded from such
+		o.Details = append(o.Details, Attr{"set", shorten(string(b))})
+	}
+	return o
+}
+
+// change has settings changed as o tells, and gives the answer to the error.
+func (s *Server) change(r *http.Request, o Operation, do func() error) error {
+	s.operated(r, o)
+	what := o.Details[0].Key + " " + o.Details[0].Value
+	switch err := do(); {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrInvalid):
-		return &Error{CodeBadRequest, fmt.Sprintf("%s %s: %s", kind, name, oneLine(err))}
+		return &Error{CodeBadRequest, what + ": " + oneLine(err)}
 	case errors.Is(err, ErrNotFound):
-		return &Error{CodeNotFound, fmt.Sprintf("%s %s: it has just gone", kind, name)}
+		return &Error{CodeNotFound, what + ": it has just gone"}
+	default:
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	return fmt.Errorf("%s %s: %w", kind, name, err)
 }
 
 // oneLine joins the lines of several faults.
