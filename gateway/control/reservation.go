@@ -141,9 +141,14 @@ func (s *Server) preemptReservation(src ReservationSource, w http.ResponseWriter
 		o.Details = Attrs{{"gateway", fmt.Sprintf("%#x", gateway)}}
 	}
 	s.operated(r, o)
-	done, err := src.PreemptReservation(r.Context(), name, key, uint32(gateway))
+	ctx, cancel := s.patient(w, r)
+	defer cancel()
+	done, err := src.PreemptReservation(ctx, name, key, uint32(gateway))
 	s.opt.Log.Info("reservation preempted", "device", name, "keys", done.Keys, "error", err)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{CodeTimeout, fmt.Sprintf("device %s: not ours after %v, and keys may have been taken away; ask for the reservation", name, patience)}
+	case err != nil:
 		return refusal(err)
 	}
 	return writeJSON(w, done)
@@ -184,5 +189,7 @@ func (c *Client) Reservation(ctx context.Context, device string) (v Reservation,
 
 // PreemptReservation takes registrations of others at a device away.
 func (c *Client) PreemptReservation(ctx context.Context, device string, who ReservationPreempt) (v ReservationPreempted, err error) {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
 	return v, c.call(ctx, http.MethodPost, &v, who, "reservations", device, "preempt")
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 // GroupSource is the part of a Source that has port groups switched.
@@ -23,9 +22,6 @@ type GroupSource interface {
 type GroupSwitch struct {
 	Group *uint16 `json:"group"`
 }
-
-// switchWait bounds the wait for a target that changes states; it goes on after.
-const switchWait = 20 * time.Second
 
 func (s *Server) switchGroup(w http.ResponseWriter, r *http.Request) error {
 	src, ok := s.src.(GroupSource)
@@ -43,13 +39,13 @@ func (s *Server) switchGroup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), switchWait)
+	ctx, cancel := s.patient(w, r)
 	defer cancel()
 	s.operated(r, Operation{Verb: "device switch-group", Device: d.Name, Details: Attrs{{"group", strconv.Itoa(int(*body.Group))}}})
 	err = src.SwitchGroup(ctx, d.Name, *body.Group)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{CodeTimeout, fmt.Sprintf("device %s: the target is still at it after %v; events tell its end", d.Name, switchWait)}
+		return &Error{CodeTimeout, fmt.Sprintf("device %s: the target is still at it after %v; events tell its end", d.Name, patience)}
 	case err != nil:
 		return refusal(err)
 	}
@@ -62,5 +58,7 @@ func (s *Server) switchGroup(w http.ResponseWriter, r *http.Request) error {
 // SwitchGroup makes a port group of a device the one in use, and gives the device as
 // it is then.
 func (c *Client) SwitchGroup(ctx context.Context, device string, group uint16) (d Device, err error) {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
 	return d, c.call(ctx, http.MethodPost, &d, GroupSwitch{Group: &group}, "devices", device, "switch-group")
 }
