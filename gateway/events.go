@@ -101,6 +101,8 @@ const (
 	KindTargetRemoved // a target portal is forgotten: nobody tells of it
 	KindTargetMoved   // a target portal has sent us to another one for good
 
+	KindSpaceLow // what a thin LUN is allocated from is nearly used up
+
 	KindPathSlow // a command went over its deadline on it
 
 	KindFailover      // a device's I/O goes over other paths
@@ -166,6 +168,7 @@ var kindNames = [...]string{
 	KindPathRemoved:         "path-removed",
 	KindTargetRemoved:       "target-removed",
 	KindTargetMoved:         "target-moved",
+	KindSpaceLow:            "space-low",
 	KindPathSlow:            "path-slow",
 	KindFailover:            "failover",
 	KindFailback:            "failback",

@@ -74,6 +74,8 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindTargetRemoved, SeverityNotice, "target portal is forgotten"}
 	case multipath.TargetMoved:
 		return eventRow{KindTargetMoved, SeverityWarning, "target has moved"}
+	case multipath.SpaceLow:
+		return eventRow{KindSpaceLow, SeverityWarning, "thin LUN runs out of space"}
 	case multipath.GroupSwitch:
 		return eventRow{KindGroupSwitch, SeverityNotice, "another port group is used"}
 	case multipath.GroupSwitchFailed:

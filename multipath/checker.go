@@ -140,7 +140,7 @@ func (d *Device) checkedLocked(b *backends.Batch, out *outbox, p *Path, kind che
 		}
 	case effectFault:
 		d.healthLocked(b, out, p, EventFault, fmt.Sprintf("%s: %v", name, res.Err()), now)
-	case effectNone, effectRecheck, effectSlower, effectRefuse, effectStandby, effectUnavailable, effectTransition:
+	case effectNone, effectRecheck, effectSlower, effectUnsupported, effectProtected, effectRefuse, effectStandby, effectUnavailable, effectTransition:
 		d.effectLocked(b, out, p, v, res, now)
 	}
 }

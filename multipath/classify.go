@@ -43,9 +43,12 @@ const (
 	effectTransition
 	// effectSlower: the target is full; not the path's fault.
 	effectSlower
+	// effectUnsupported, effectProtected: what the logical unit does not do.
+	effectUnsupported
+	effectProtected
 )
 
-var effectNames = [...]string{"none", "streak", "fault", "refuse", "recheck", "standby", "unavailable", "transition", "slower"}
+var effectNames = [...]string{"none", "streak", "fault", "refuse", "recheck", "standby", "unavailable", "transition", "slower", "unsupported", "protected"}
 
 func (e effect) String() string { return effectNames[e] }
 
@@ -186,7 +189,7 @@ func bySense(r backends.Result) verdict {
 	case scsi.ConditionHardware:
 		return verdict{action: other, once: true, effect: effectStreak, class: backends.Medium}
 	case scsi.ConditionOpcode:
-		return verdict{action: deliver, class: backends.Unsupported}
+		return verdict{action: deliver, class: backends.Unsupported, effect: effectUnsupported}
 	case scsi.ConditionIllegal:
 		return verdict{action: deliver, class: backends.IllegalRequest}
 	case scsi.ConditionNoLU:
@@ -194,7 +197,7 @@ func bySense(r backends.Result) verdict {
 	case scsi.ConditionSpace:
 		return verdict{action: deliver, class: backends.NoSpace}
 	case scsi.ConditionProtected:
-		return verdict{action: deliver, class: backends.DataProtect}
+		return verdict{action: deliver, class: backends.DataProtect, effect: effectProtected}
 	case scsi.ConditionCRC:
 		return verdict{action: same, tries: 1, effect: effectStreak, reason: backends.ParkBusy}
 	case scsi.ConditionAborted:

@@ -48,6 +48,7 @@ type Device struct {
 	born    bool // a path has been up
 	noCache bool // no path's LUN has a write cache
 	barred  bool // somebody else has reserved the LUN: no changes
+	lacks   lacking
 	reserve reserveNote
 	// takenAway are our keys that were taken away from ghosts that are not fenced yet.
 	takenAway []uint64
@@ -335,6 +336,7 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 	}
 	d.measureLocked(out, a, res, elapsed, now)
 	d.effectLocked(b, out, p, v, res, now)
+	d.lacksLocked(out, a.req.Op, v.effect)
 	if res.OK() {
 		d.servedLocked(b, out, a, now)
 	}

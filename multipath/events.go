@@ -76,6 +76,9 @@ const (
 	// TargetMoved: a target portal has sent us to another one for good, where the
 	// session is now. An alarm, told once. Path is adapter and target number, Reason.
 	TargetMoved
+	// SpaceLow: what a thin LUN is allocated from is nearly used up. An alarm, told
+	// once for all paths. Reason.
+	SpaceLow
 	// GroupSwitch: requests go over other target port groups than before. Method
 	// tells how that came, Duration how long there was none. Reason.
 	GroupSwitch
@@ -102,7 +105,7 @@ var eventNames = [...]string{
 	"path-enabled", "path-slow", "failover", "failback", "all-paths-down", "restored",
 	"ghost-held", "fence-start", "fence-done", "fence-failed", "device-added",
 	"device-changed", "device-gone", "flush-lost", "login-failed", "discovery-failed",
-	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed", "target-moved",
+	"reservation-taken", "reservation-lost", "reservation-conflict", "path-removed", "target-removed", "target-moved", "space-low",
 	"group-switch", "group-switch-failed", "store-failed",
 	"path-masked", "path-unmasked",
 	"component-lost", "component-back",

@@ -107,6 +107,7 @@ func (d *Device) informLocked() (changed backends.Change) {
 			}
 		}
 	}
+	d.lacks.weaken(&i.Caps)
 	d.noCache = d.noCache && n > 0
 	if least < math.MaxUint32 {
 		i.MaxTransfer = transferBytes(least, d.base.block)

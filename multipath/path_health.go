@@ -77,7 +77,7 @@ func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict
 		d.loseLocked(out, p, d.serverOf(p), "deferred error "+res.Sense.String())
 	}
 	switch v.effect {
-	case effectNone, effectRecheck, effectSlower:
+	case effectNone, effectRecheck, effectSlower, effectUnsupported, effectProtected:
 		// A unit attention comes as one, too: there it has its effect.
 		if res.OK() {
 			p.streak = 0

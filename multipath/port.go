@@ -235,6 +235,11 @@ func (pt *port) UnitAttention(b *backends.Batch, s backends.Session, sense backe
 	now := time.Now()
 	pt.mu.Lock()
 	p := pt.paths[s.LUN()]
+	if why == attnSpace {
+		pt.mu.Unlock()
+		p.spaceLow(now)
+		return
+	}
 	if why == attnAccess && p != nil {
 		if out := p.askGroups(now); out != nil {
 			pt.mu.Unlock()

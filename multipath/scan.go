@@ -24,6 +24,7 @@ const (
 	attnAccess             // port groups
 	attnLUNs               // another list of LUNs
 	attnReserve            // registrations or a reservation were taken away
+	attnSpace              // nothing, but somebody should know
 )
 
 func attentionOf(s backends.Sense) attention {
@@ -37,6 +38,8 @@ func attentionOf(s backends.Sense) attention {
 		return attnAccess
 	case scsi.ConditionReservation:
 		return attnReserve
+	case scsi.ConditionSoftThreshold:
+		return attnSpace
 	case scsi.ConditionIdentity:
 		if t.Is(scsi.CodeReportedLUNsChanged) {
 			return attnLUNs
@@ -285,6 +288,7 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts, unread bool) {
 		// One that came since then asks for another proof first.
 		p.facts, p.noLUN, p.live, p.unread = f, false, true, unread
 		p.swapped, p.okGen = "", gen
+		d.lacks.changes = false // f knows
 		grown = d.growLocked(p)
 		out.change |= d.informLocked()
 		// Access first: a path that turns out to be on standby is in no group even
