@@ -43,7 +43,7 @@ func groupError(err error) error {
 	case ok:
 		return control.Conflict(failed)
 	case errors.Is(err, multipath.ErrNoGroup):
-		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
+		return control.NotFound(err)
 	case errors.Is(err, multipath.ErrGroupDown), errors.Is(err, multipath.ErrImplicit):
 		return control.Conflict(err)
 	}

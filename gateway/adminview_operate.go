@@ -28,7 +28,7 @@ type lastRescan struct {
 func verbError(err error) error {
 	switch {
 	case errors.Is(err, multipath.ErrNotFound):
-		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
+		return control.NotFound(err)
 	case errors.Is(err, multipath.ErrDisabled):
 		return control.Conflict(errors.New("it is disabled; enable it first"))
 	case errors.Is(err, multipath.ErrQuarantined):

@@ -80,7 +80,7 @@ func reservationError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, multipath.ErrNotFound):
-		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
+		return control.NotFound(err)
 	case errors.Is(err, multipath.ErrNoReservation), errors.Is(err, multipath.ErrNoLivePath), errors.Is(err, multipath.ErrNoSuchKey):
 		return control.Conflict(err)
 	}

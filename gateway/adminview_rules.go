@@ -136,7 +136,7 @@ func (s *adminView) changeRule(r multipath.ClaimRule, c control.RuleChange, kind
 		case c.DryRun:
 			return errDryRun
 		case check.Conflict != "" && !c.Force:
-			return fmt.Errorf("rule %d: %s; %w: remove the disks first, or force it", r.Number, check.Conflict, control.ErrConflict)
+			return control.Conflict(fmt.Errorf("rule %d: %s; remove the disks first, or force it", r.Number, check.Conflict))
 		}
 		return nil
 	}
@@ -149,8 +149,8 @@ func (s *adminView) changeRule(r multipath.ClaimRule, c control.RuleChange, kind
 	case errors.Is(err, errDryRun):
 		return check, nil
 	case errors.Is(err, errNoRule):
-		return check, fmt.Errorf("%w: %w", err, control.ErrNotFound)
-	case errors.Is(err, errRuleConfigured), errors.Is(err, errRuleNumber):
+		return check, control.NotFound(err)
+	case errors.Is(err, errRuleConfigured), errors.Is(err, errRuleNumber), errors.Is(err, errRuleDefault):
 		return check, control.Invalid(err)
 	case err != nil:
 		return check, err

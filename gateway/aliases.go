@@ -89,16 +89,16 @@ func (s *adminView) SetAlias(_ context.Context, device, alias string) error {
 	}
 	if !ValidName(alias) {
 		msg, rule := checkName(alias)
-		return fmt.Errorf("alias %q %s: %s: %w", alias, msg, rule, control.ErrConflict)
+		return control.Invalid(fmt.Errorf("alias %q %s: %s", alias, msg, rule))
 	}
 	other, err := s.paths.Lookup(alias)
 	switch {
 	case err == nil && other == d:
 		return nil
 	case err == nil:
-		return fmt.Errorf("%s is a name of %s already: %w", alias, other.Name(), control.ErrConflict)
+		return control.Conflict(fmt.Errorf("alias %s: it is a name of device %s already", alias, other.Name()))
 	case (*Gateway)(s).aliasOf(alias) != "":
-		return fmt.Errorf("%s stands for %s already: %w", alias, (*Gateway)(s).aliasOf(alias), control.ErrConflict)
+		return control.Conflict(fmt.Errorf("alias %s: it stands for %s already", alias, (*Gateway)(s).aliasOf(alias)))
 	}
 	if err := s.store.SetAlias(alias, d.Key()); err != nil {
 		return err
@@ -114,14 +114,14 @@ func (s *adminView) RemoveAlias(_ context.Context, alias string) error {
 	} else if !ok {
 		for _, r := range s.cfg.LUNs {
 			if r.Alias == alias && alias != "" {
-				return fmt.Errorf("%s is in the configuration: %w", alias, control.ErrConflict)
+				return control.Conflict(fmt.Errorf("alias %s: it is in the configuration, and is changed there", alias))
 			}
 		}
-		return fmt.Errorf("alias %s: %w", alias, control.ErrNotFound)
+		return control.NotFound(fmt.Errorf("alias %s: no such alias", alias))
 	}
 	for _, sd := range s.disks {
 		if slices.ContainsFunc(sd.cfg.Extents, func(e ExtentConfig) bool { return e.LUN == alias }) {
-			return fmt.Errorf("%s is what disk %s is made of: %w", alias, sd.FullName(), control.ErrConflict)
+			return control.Conflict(fmt.Errorf("alias %s: it is what disk %s is made of", alias, sd.FullName()))
 		}
 	}
 	return s.store.RemoveAlias(alias)
@@ -129,7 +129,7 @@ func (s *adminView) RemoveAlias(_ context.Context, alias string) error {
 
 func lookupError(err error) error {
 	if errors.Is(err, multipath.ErrNotFound) {
-		return fmt.Errorf("%w: %w", err, control.ErrNotFound)
+		return control.NotFound(err)
 	}
-	return fmt.Errorf("%w: %w", err, control.ErrConflict)
+	return control.Conflict(err)
 }

@@ -26,7 +26,8 @@ type Claims struct {
 var (
 	errRuleConfigured = errors.New("it is in the configuration file, and is changed there")
 	errRuleNumber     = errors.New("there is a rule of that number already")
-	errNoRule         = errors.New("there is no rule of that number")
+	errRuleDefault    = errors.New("it stands behind all rules, and stays")
+	errNoRule         = errors.New("no such rule")
 )
 
 // NewClaims merges the rules of cfg with those in the store. A rule that both have
@@ -107,6 +108,9 @@ func (c *Claims) Remove(number int, judge func(before, after multipath.ClaimRule
 	if i < 0 {
 		if _, ok := c.rules.Rule(number); ok {
 			return fmt.Errorf("rule %d: %w", number, errRuleConfigured)
+		}
+		if number == multipath.DefaultClaimRule {
+			return fmt.Errorf("rule %d: %w", number, errRuleDefault)
 		}
 		return fmt.Errorf("rule %d: %w", number, errNoRule)
 	}

@@ -120,6 +120,9 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%s: %v, applied %d times", name, err, len(applied))
 		}
 	}
+	if err := c.Remove(multipath.DefaultClaimRule, yes, apply); err == nil || !strings.Contains(err.Error(), "stands behind all rules") {
+		t.Errorf("removal of the default rule: %v", err)
+	}
 	s = reopen(t, s)
 	c = must[*Claims](t)(NewClaims(cfg, s))
 	if numbers() != "100 150 200" {

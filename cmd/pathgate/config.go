@@ -23,13 +23,22 @@ func loadConfig(cmd *cobra.Command, file string) (*gateway.Config, error) {
 	if err == nil {
 		return cfg, nil
 	}
-	if e, ok := errors.AsType[*gateway.ConfigError](err); ok {
-		if err := e.Excerpt(cmd.ErrOrStderr()); err != nil {
-			return nil, err
-		}
-		return nil, configError{fmt.Errorf("%s: refused, %s", file, plural(len(e.Faults), "fault"))}
+	if refused := refusedConfig(cmd, file, err); refused != err {
+		return nil, refused
 	}
 	return nil, configError{err}
+}
+
+// refusedConfig shows the faults of a configuration that err is about, if it is.
+func refusedConfig(cmd *cobra.Command, file string, err error) error {
+	e, ok := errors.AsType[*gateway.ConfigError](err)
+	if !ok {
+		return err
+	}
+	if err := e.Excerpt(cmd.ErrOrStderr()); err != nil {
+		return err
+	}
+	return configError{fmt.Errorf("%s: refused, %s", file, plural(len(e.Faults), "fault"))}
 }
 
 func plural(n int, what string) string {

@@ -16,7 +16,7 @@ func newDeviceAliasCmd(to *target) *cobra.Command {
 		Long: `Give a device a further name, kept over restarts. It stands for the identity of the
 LUN, whatever path leads there, and can be used wherever a device is named, also as
 "lun:" of a disk. A name that stands for another device is refused: remove it first.`,
-		Args: cobra.ExactArgs(2),
+		Args: twoArgs("DEVICE", "ALIAS"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := to.dial()
@@ -27,7 +27,7 @@ LUN, whatever path leads there, and can be used wherever a device is named, also
 		if err := c.SetAlias(cmd.Context(), args[0], args[1]); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is now a name of %s\n", printable(args[1]), printable(args[0]))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "device %s: alias %s added\n", printable(args[0]), printable(args[1]))
 		return err
 	}
 	return cmd
@@ -40,7 +40,7 @@ func newDeviceUnaliasCmd(to *target) *cobra.Command {
 		Short: "Take a further name of a device away",
 		Long: `Take a name away that "device alias" has given. One that a disk of the configuration
 is made of is refused.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("ALIAS"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := to.dial()
@@ -51,7 +51,7 @@ is made of is refused.`,
 		if err := c.RemoveAlias(cmd.Context(), args[0]); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is no name any more\n", printable(args[0]))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "alias %s: removed\n", printable(args[0]))
 		return err
 	}
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,25 +79,26 @@ func printSimulation(w io.Writer, s *control.Simulation, without []string) error
 	if len(s.Aliases) > 0 {
 		name += " (" + strings.Join(s.Aliases, ", ") + ")"
 	}
-	fmt.Fprintf(w, "%s without %s:\n", printable(name), printable(strings.Join(without, ", ")))
-	var lines fields
-	lines.add("  lost", cmp.Or(strings.Join(s.Without, " "), "no path"))
-	lines.add("  left", cmp.Or(strings.Join(s.Left, " "), "no path: all paths down"))
+	var out sheet
+	out.title("device %s without %s:", name, strings.Join(without, ", "))
+	out.line("lost", "%s", cmp.Or(strings.Join(s.Without, " "), "no path"))
+	out.line("left", "%s", cmp.Or(strings.Join(s.Left, " "), "no path: all paths down"))
 	if s.Access != "" {
 		moves := ""
 		if s.Moves {
 			moves = ", once the target has made it active"
 		}
-		lines.add("  group", s.Access+", "+s.Health+moves)
+		out.line("group", "%s, %s%s", s.Access, s.Health, moves)
 	}
-	lines.add("  capacity", fmt.Sprintf("%s of %s (%s), now %s", capacity(s.CapacityThen, s.CapacityUnit), capacity(s.CapacityNominal, s.CapacityUnit),
-		percentage(s.CapacityThen, s.CapacityNominal), capacity(s.CapacityNow, s.CapacityUnit)))
+	unit := s.CapacityUnit
+	out.line("capacity", "%s of %s (%s), now %s", capacityNumber(s.CapacityThen, unit), capacity(s.CapacityNominal, unit),
+		percentage(s.CapacityThen, s.CapacityNominal), capacityNumber(s.CapacityNow, unit))
 	for _, d := range s.Disks {
 		if d.LosesAllPaths {
-			lines.add("  disk "+d.Disk, "loses all paths, "+whatRequestsDo(d.AllPathsDown))
+			out.line("disk", "%s loses all paths, %s", d.Disk, whatRequestsDo(d.AllPathsDown))
 		}
 	}
-	if err := lines.print(w); err != nil {
+	if err := out.print(w); err != nil {
 		return err
 	}
 	if len(s.VMs) == 0 {
@@ -145,11 +147,22 @@ func wholeCU(cu float64) string { return fmt.Sprintf("%.0f", cu) }
 
 // capacity shows a capacity in its unit.
 func capacity(n uint64, unit string) string {
-	if unit == "bytes/s" {
+	if unit == bytesPerSecond {
+		return capacityNumber(n, unit)
+	}
+	return strings.TrimSpace(capacityNumber(n, unit) + " " + unit)
+}
+
+// capacityNumber leaves a unit out that another number beside it has.
+func capacityNumber(n uint64, unit string) string {
+	if unit == bytesPerSecond {
 		return humanBytes(n) + "/s"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s", n, unit))
+	return strconv.FormatUint(n, 10)
 }
+
+// bytesPerSecond is the unit of capacities where bandwidths are configured.
+const bytesPerSecond = "bytes/s"
 
 func percentage(part, whole uint64) string {
 	if whole == 0 {

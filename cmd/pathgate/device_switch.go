@@ -19,13 +19,13 @@ func newDeviceSwitchGroupCmd(to *target) *cobra.Command {
 target is asked to make it active/optimized where it can be (explicit ALUA). It stays
 in use until no path of it is left, or until the failback rule of the device goes back
 to a better group.`,
-		Args: cobra.MatchAll(cobra.ExactArgs(2)),
+		Args: twoArgs("NAME", "GROUP"),
 	}
 	out := newFormat(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		group, err := strconv.ParseUint(args[1], 10, 16)
 		if err != nil {
-			return fmt.Errorf("group %q: not a number from 0 to 65535", printable(args[1]))
+			return usageError{fmt.Errorf("GROUP %q is not a number from 0 to 65535", args[1])}
 		}
 		c, err := to.dial()
 		if err != nil {

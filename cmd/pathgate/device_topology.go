@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -56,7 +57,7 @@ func printTopology(to io.Writer, list []control.Topology) error {
 		}
 		for _, d := range t.Disks {
 			branches--
-			fmt.Fprintf(w, "%s disk %s %s all-paths-down=%s\n", branch(branches == 0), printable(d.Disk), humanBytes(d.Length), orDash(d.AllPathsDown))
+			fmt.Fprintf(w, "%s disk %s %s all-paths-down=%s\n", branch(branches == 0), printable(d.Disk), humanBytes(d.Length), cmp.Or(d.AllPathsDown, "-"))
 		}
 	}
 	return w.Flush()
@@ -75,8 +76,8 @@ func deviceLines(d *control.Device) []string {
 	return []string{
 		fmt.Sprintf("%s %s %s,%s", name, identity(*d), d.Vendor, d.Product),
 		fmt.Sprintf("size=%s features='%s' hwhandler='%s' fencing=%s state=%s paths=%d/%d capacity=%s/%s", humanBytes(d.Size),
-			features(d), handler, orDash(d.Fencing), d.State, d.PathsUsed, d.PathsTotal,
-			capacity(d.CapacityNow, d.CapacityUnit), capacity(d.CapacityNominal, d.CapacityUnit)),
+			features(d), handler, cmp.Or(d.Fencing, "-"), d.State, d.PathsUsed, d.PathsTotal,
+			capacityNumber(d.CapacityNow, d.CapacityUnit), capacityNumber(d.CapacityNominal, d.CapacityUnit)),
 	}
 }
 

@@ -90,7 +90,7 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 		status = exitUnreachable
 		text += unreachableHint(text)
 	default:
-		text += refusedHint(cmd, err)
+		text += refusedHint(err)
 	}
 	fmt.Fprintf(stderr, "pathgate: %s\n", text)
 	return status
@@ -103,21 +103,22 @@ func unreachableHint(text string) string {
 	return "; start one with \"pathgate serve\", or name its socket with --control"
 }
 
-// listAnnotation is the key under which a command names the one that lists its
-// objects, where that is not its neighbour.
-const listAnnotation = "list"
+// listOf is the command that lists the objects of a kind, as a refusal names it.
+var listOf = map[string]string{
+	"path": "path list", "adapter": "path list", "adapter, portal, target or path": "path list", "device": "device list",
+	"port group": "path list", "alias": "device list", "disk": "disk list", "vm": "vm list", "vm, disk or lun": "share list",
+	"lun": "share lun list", "group": "share group list", "rule": "rule list",
+}
 
 // refusedHint says what to do about a refusal that does not say it itself.
-func refusedHint(cmd *cobra.Command, err error) string {
+func refusedHint(err error) string {
 	e, ok := errors.AsType[*control.Error](err)
 	switch {
 	case !ok:
 	case e.Code == control.CodeNotFound && !strings.Contains(e.Message, "did you mean"):
-		if list := cmd.Annotations[listAnnotation]; list != "" {
-			return fmt.Sprintf("; \"%s\" shows all", list)
-		}
-		if parent := cmd.Parent(); parent != nil {
-			return fmt.Sprintf("; \"%s list\" shows all", parent.CommandPath())
+		_, kind, _ := strings.Cut(e.Message, "no such ")
+		if list := listOf[kind]; list != "" {
+			return fmt.Sprintf("; \"pathgate %s\" shows all", list)
 		}
 	case e.Code == control.CodeConflict && strings.HasSuffix(e.Message, "force it"):
 		return " with --force"

@@ -31,7 +31,6 @@ held back or sent again. "pathgate share show" tells why something waits now.`,
 			return nil
 		},
 		ValidArgsFunction: completeShares(to),
-		Annotations:       map[string]string{listAnnotation: "pathgate share list"},
 	}
 	out := newFormat(cmd, true)
 	cmd.Flags().IntVarP(&last, "last", "n", 20, "how many decisions, `n`")

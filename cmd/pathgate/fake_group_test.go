@@ -25,7 +25,7 @@ func (s *fakeState) SwitchGroup(_ context.Context, device string, group uint16) 
 			continue
 		}
 		if group != 1 && group != 2 {
-			return fmt.Errorf("group %d of %s: no such port group: %w", group, device, control.ErrNotFound)
+			return control.NotFound(fmt.Errorf("group %d of %s: no such port group", group, device))
 		}
 		d.Groups = fakeGroups()
 		for j := range d.Groups {

@@ -56,7 +56,7 @@ func (s *fakeState) AddRule(c control.RuleChange) (control.RuleCheck, error) {
 	if r.Number == 300 {
 		check.Conflict = "the last path would be masked of disk vm1/root of VM vm1 on vmhba1:0:1"
 		if !c.Force && !c.DryRun {
-			return check, fmt.Errorf("rule 300: %s; %w: remove the disks first, or force it", check.Conflict, control.ErrConflict)
+			return check, control.Conflict(fmt.Errorf("rule 300: %s; remove the disks first, or force it", check.Conflict))
 		}
 	}
 	check.Applied = !c.DryRun
@@ -66,7 +66,7 @@ func (s *fakeState) AddRule(c control.RuleChange) (control.RuleCheck, error) {
 // RemoveRule shows a path again; there is only rule 200.
 func (s *fakeState) RemoveRule(number int, c control.RuleChange) (control.RuleCheck, error) {
 	if number != 200 {
-		return control.RuleCheck{}, fmt.Errorf("rule %d: there is no rule of that number: %w", number, control.ErrNotFound)
+		return control.RuleCheck{}, control.NotFound(fmt.Errorf("rule %d: no such rule", number))
 	}
 	return control.RuleCheck{
 		Rules: []control.RuleEffect{{Rule: s.Rules()[1]}}, Applied: !c.DryRun,

@@ -47,13 +47,20 @@ func noArgs(_ *cobra.Command, args []string) error {
 }
 
 // oneArg wants one argument, which the usage calls name.
-func oneArg(name string) cobra.PositionalArgs {
+func oneArg(name string) cobra.PositionalArgs { return exactArgs(name) }
+
+// twoArgs likewise.
+func twoArgs(first, second string) cobra.PositionalArgs { return exactArgs(first, second) }
+
+func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) == 0 || args[0] == "":
-			return fmt.Errorf("%s is missing", name)
-		case len(args) > 1:
-			return fmt.Errorf("unexpected argument %q", args[1])
+		for i, name := range names {
+			if i >= len(args) || args[i] == "" {
+				return fmt.Errorf("%s is missing", name)
+			}
+		}
+		if len(args) > len(names) {
+			return fmt.Errorf("unexpected argument %q", args[len(names)])
 		}
 		return nil
 	}

@@ -34,9 +34,9 @@ func newRootCmd() *cobra.Command {
 		Short: "A block gateway with a storage path manager that knows the VMs",
 		Long: `Pathgate serves virtual disks of VMs over several paths to iSCSI targets.
 
-The commands path, rule, device, disk, vm, share, explain, rescan and events talk to a running
-gateway, at the socket that --control names, else the environment variable
-PATHGATE_CONTROL, else at the default of this user. See also: pathgate help exit-codes`,
+All commands but serve, demo, config and version talk to a running gateway, at the socket
+that --control names, else the environment variable PATHGATE_CONTROL, else at the default
+of this user. See also: pathgate help exit-codes`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -25,7 +25,11 @@ type format struct {
 func newFormat(cmd *cobra.Command, wide bool) *format {
 	f := &format{name: "table", wide: wide}
 	cmd.Flags().VarP(f, "output", "o", "output `format`: "+f.choices())
-	complete := cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)
+	formats := []string{"table", "json"}
+	if wide {
+		formats = append(formats, "wide")
+	}
+	complete := cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)
 	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
 		panic(err) // the flag was made two lines above
 	}

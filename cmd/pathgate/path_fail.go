@@ -15,7 +15,7 @@ import (
 // newPathFailCmd makes "pathgate path fail".
 func newPathFailCmd(to *target) *cobra.Command {
 	var hold, force bool
-	cmd := newPathSetCmd(to, func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
+	cmd := newPathSetCmd(to, "failed", func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
 		return c.FailPath(ctx, name, hold, force)
 	})
 	cmd.Use, cmd.Short = "fail NAME", "Take a path down as a fault would"
@@ -33,9 +33,12 @@ wait.`
 // newPathReinstateCmd makes "pathgate path reinstate".
 func newPathReinstateCmd(to *target) *cobra.Command {
 	var wait time.Duration
-	cmd := newPathSetCmd(to, func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
+	cmd := newPathSetCmd(to, "reinstated", func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
+		if wait < 0 {
+			return control.Path{}, usageError{fmt.Errorf("--wait %v is less than 0", wait)}
+		}
 		p, err := c.ReinstatePath(ctx, name)
-		if err != nil || wait <= 0 {
+		if err != nil || wait == 0 {
 			return p, err
 		}
 		if p, err = proved(ctx, c, p, wait); err != nil || p.Health == control.HealthUp {

@@ -15,7 +15,7 @@ import (
 // newPathDisableCmd makes "pathgate path disable".
 func newPathDisableCmd(to *target) *cobra.Command {
 	var force bool
-	cmd := newPathSetCmd(to, func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
+	cmd := newPathSetCmd(to, "disabled", func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
 		return c.DisablePath(ctx, name, force)
 	})
 	cmd.Use, cmd.Short = "disable NAME", "Take a path out of use"
@@ -28,7 +28,7 @@ path of a device is refused without --force, since its I/O would wait.`
 
 // newPathEnableCmd makes "pathgate path enable".
 func newPathEnableCmd(to *target) *cobra.Command {
-	cmd := newPathSetCmd(to, func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
+	cmd := newPathSetCmd(to, "enabled", func(ctx context.Context, c *control.Client, name string) (control.Path, error) {
 		return c.EnablePath(ctx, name)
 	})
 	cmd.Use, cmd.Short = "enable NAME", "Let a path be used again"
@@ -37,8 +37,8 @@ succeeded; "pathgate path list" shows its health.`
 	return cmd
 }
 
-// newPathSetCmd makes a command that changes one path.
-func newPathSetCmd(to *target, change func(context.Context, *control.Client, string) (control.Path, error)) *cobra.Command {
+// newPathSetCmd makes a command that changes one path; done is the word for it.
+func newPathSetCmd(to *target, done string, change func(context.Context, *control.Client, string) (control.Path, error)) *cobra.Command {
 	cmd := &cobra.Command{Args: oneArg("NAME"), ValidArgsFunction: completePaths(to)}
 	out := newFormat(cmd, false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -54,7 +54,7 @@ func newPathSetCmd(to *target, change func(context.Context, *control.Client, str
 		if out.isJSON() {
 			return printJSON(cmd.OutOrStdout(), p, "  ")
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "path %s: %s, health %s\n", printable(p.Name), pathWord(&p), printable(p.Health))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "path %s: %s, health %s\n", printable(p.Name), pathWord(&p, done), printable(p.Health))
 		return err
 	}
 	return cmd
@@ -85,15 +85,13 @@ func completePaths(to *target) cobra.CompletionFunc {
 	}
 }
 
-// pathWord is what an administrator has made of p.
-func pathWord(p *control.Path) string {
+// pathWord is what was done to p, as far as it was.
+func pathWord(p *control.Path, done string) string {
 	switch {
-	case p.Disabled:
-		return "disabled"
 	case p.Held:
-		return "held until it is reinstated"
+		return done + " and held until it is reinstated"
 	case p.Proving:
 		return "is being tested"
 	}
-	return "enabled"
+	return done
 }

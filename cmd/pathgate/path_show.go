@@ -41,80 +41,63 @@ func newPathShowCmd(to *target) *cobra.Command {
 	return cmd
 }
 
-// showPath prints a path, one line for each field, and then its history.
+// showPath prints a path and then its history. What there is nothing of is not shown.
 func showPath(w io.Writer, p *control.Path, now time.Time) error {
-	var lines fields
-	lines.add("path", p.Name)
-	lines.add("device", p.Device)
-	lines.add("adapter", p.Adapter)
-	lines.add("target", p.Target)
-	lines.add("portal", p.Portal)
-	lines.add("lun", strconv.Itoa(int(p.LUN)))
-	lines.add("health", p.Health+" for "+orDash(humanAge(now, p.Since)))
-	lines.add("access", p.Access)
-	lines.add("used", yesNo(p.Used))
-	if p.Held {
-		lines.add("held", "until it is reinstated")
+	var s sheet
+	s.title("path %s: %s%s", p.Name, p.Health, after(" for ", nonEmpty(humanAge(now, p.Since))...))
+	for _, l := range [][2]string{
+		{"device", p.Device},
+		{"adapter", p.Adapter},
+		{"target", p.Target},
+		{"portal", p.Portal},
+		{"lun", strconv.Itoa(int(p.LUN))},
+		{"access", p.Access},
+		{"group", p.Group},
+		{"used", yesNo(p.Used)},
+		{"by", strings.Join(p.VMs, ", ")},
+		{"held", map[bool]string{true: "until it is reinstated"}[p.Held]},
+		{"tested", map[bool]string{true: "now"}[p.Proving]},
+		{"cause", p.Cause},
+		{"reason", p.Reason},
+		{"sessions", strconv.FormatUint(p.Generation, 10)},
+		{"in flight", requests(uint64(p.Inflight), p.PendingBytes)},
+		{"reads", requests(p.Reads, p.BytesRead)},
+		{"writes", requests(p.Writes, p.BytesWritten)},
+		{"errors", strconv.FormatUint(p.Errors, 10)},
+		{"latency", humanMicros(p.LatencyUs)},
+		{"ghosts", strconv.Itoa(p.Ghosts)},
+		{"fencing", p.Fencing},
+	} {
+		if l[1] != "" {
+			s.line(l[0], "%s", l[1])
+		}
 	}
-	if p.Proving {
-		lines.add("proving", "now")
-	}
-	lines.add("cause", p.Cause)
-	lines.add("group", p.Group)
-	lines.add("vms", strings.Join(p.VMs, ", "))
-	lines.add("reason", p.Reason)
-	lines.add("sessions", strconv.FormatUint(p.Generation, 10))
-	lines.add("in flight", fmt.Sprintf("%d, %s", p.Inflight, humanBytes(p.PendingBytes)))
-	lines.add("reads", fmt.Sprintf("%d, %s", p.Reads, humanBytes(p.BytesRead)))
-	lines.add("writes", fmt.Sprintf("%d, %s", p.Writes, humanBytes(p.BytesWritten)))
-	lines.add("errors", strconv.FormatUint(p.Errors, 10))
-	lines.add("latency", humanMicros(p.LatencyUs))
-	lines.add("ghosts", strconv.Itoa(p.Ghosts))
-	lines.add("fencing", p.Fencing)
-	if err := lines.print(w); err != nil {
+	if err := s.print(w); err != nil || len(p.History) == 0 {
 		return err
-	}
-	if len(p.History) == 0 {
-		return nil
 	}
 	if _, err := fmt.Fprintln(w, "\nlast changes:"); err != nil {
 		return err
 	}
 	return printTable(w, p.History, []column[control.PathChange]{
-		{name: "TIME", value: func(c control.PathChange) string { return c.Time.Format(time.RFC3339Nano) }},
+		{name: "TIME", value: func(c control.PathChange) string { return c.Time.UTC().Format(eventTime) }},
 		{name: "HEALTH", value: func(c control.PathChange) string { return c.Health }},
 		{name: "ACCESS", value: func(c control.PathChange) string { return c.Access }},
 		{name: "REASON", value: func(c control.PathChange) string { return c.Reason }},
 	}, false)
 }
 
-// fields is what is shown of one object, name by value.
-type fields [][2]string
-
-// add takes a field; an empty one is not shown.
-func (f *fields) add(name, value string) {
-	if value != "" {
-		*f = append(*f, [2]string{name, value})
+// requests gives a number of requests and their bytes, "12, 48KiB".
+func requests(n, bytes uint64) string {
+	if n == 0 {
+		return "0"
 	}
+	return fmt.Sprintf("%d, %s", n, humanBytes(bytes))
 }
 
-// print writes one line for each.
-func (f fields) print(w io.Writer) error {
-	width := 0
-	for _, l := range f {
-		width = max(width, len(l[0]))
-	}
-	for _, l := range f {
-		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width+1, l[0]+":", printable(l[1])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func orDash(s string) string {
+// nonEmpty is a list of s, or of nothing.
+func nonEmpty(s string) []string {
 	if s == "" {
-		return "-"
+		return nil
 	}
-	return s
+	return []string{s}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,16 +108,15 @@ func printReservation(w io.Writer, r control.Reservation) error {
 			reserved += ", by " + r.Holder
 		}
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "device    %s\nmode      %s\nstate     %s\n", printable(r.Device), printable(r.Mode), printable(r.State))
-	if r.Reason != "" {
-		fmt.Fprintf(&b, "reason    %s\n", printable(r.Reason))
+	var s sheet
+	s.title("device %s: %s%s", r.Device, r.State, after(", ", nonEmpty(r.Reason)...))
+	s.line("mode", "%s", r.Mode)
+	s.line("reserved", "%s", reserved)
+	s.line("gateway", "%s", r.Gateway)
+	if err := s.print(w); err != nil || len(r.Keys) == 0 {
+		return err
 	}
-	fmt.Fprintf(&b, "reserved  %s\ngateway   %s\n", printable(reserved), printable(r.Gateway))
-	if len(r.Keys) > 0 {
-		b.WriteString("\n")
-	}
-	if _, err := io.WriteString(w, b.String()); err != nil || len(r.Keys) == 0 {
+	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
 	type K = control.ReservationKey

@@ -22,7 +22,7 @@ take the other paths at once. A mask that takes a disk its last path is refused 
 --force. ` + ruleKeysHelp,
 		Example: `  pathgate rule add 100 mask --lun 5 --target 'iqn.2026-11.example:*'
   pathgate rule add 100 mask --vendor ACME --dry-run`,
-		Args: cobra.ExactArgs(2),
+		Args: twoArgs("NUMBER", "use or mask"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return []cobra.Completion{"use", "mask"}, cobra.ShellCompDirectiveNoFileComp

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,7 +31,12 @@ func newServeCmd(to *target) *cobra.Command {
 
 On the first signal it stops listening, serves what clients have outstanding,
 logs out of its targets and ends with status 0. A second signal ends it at once.`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if file == "" {
+				return errors.New("-c FILE is missing")
+			}
+			return noArgs(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd, file)
 			if err != nil {
@@ -39,7 +45,7 @@ logs out of its targets and ends with status 0. A second signal ends it at once.
 			if to.flag != "" {
 				path, ok := strings.CutPrefix(to.flag, "unix:")
 				if !ok || !filepath.IsAbs(path) {
-					return configError{fmt.Errorf("--control %q: want unix:/path", to.flag)}
+					return usageError{fmt.Errorf("control address %q: not of the form unix:/absolute/path", to.flag)}
 				}
 				cfg.Control = gateway.ListenAddr{Network: "unix", Address: path}
 			}
@@ -55,13 +61,10 @@ logs out of its targets and ends with status 0. A second signal ends it at once.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // the next signal is not caught
-			return g.Run(ctx)
+			return refusedConfig(cmd, file, g.Run(ctx))
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration `file`")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
-	if err := cmd.MarkFlagRequired("config"); err != nil {
-		panic(fmt.Sprintf("serve: %v", err))
-	}
 	return cmd
 }

@@ -33,8 +33,33 @@ var codeStatus = map[Code]int{
 	CodeBusy:       http.StatusServiceUnavailable,
 }
 
-// ErrNotFound: the object does not exist. An *Error of CodeNotFound is it, too.
-var ErrNotFound = errors.New("not found")
+// What a Source refuses.
+var (
+	// ErrNotFound: the object does not exist. An *Error of CodeNotFound is it, too.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: not while things are as they are.
+	ErrConflict = errors.New("not possible now")
+	// ErrInvalid: a value is not allowed.
+	ErrInvalid = errors.New("not allowed")
+)
+
+// NotFound, Conflict and Invalid make err, which tells why, one that is ErrNotFound,
+// ErrConflict or ErrInvalid. Its text stays as it is: a client reads it.
+func NotFound(err error) error { return refused{err, ErrNotFound} }
+
+// Conflict is told at NotFound.
+func Conflict(err error) error { return refused{err, ErrConflict} }
+
+// Invalid is told at NotFound.
+func Invalid(err error) error { return refused{err, ErrInvalid} }
+
+type refused struct {
+	error
+	class error
+}
+
+func (e refused) Is(target error) bool { return target == e.class }
+func (e refused) Unwrap() error        { return e.error }
 
 // ErrUnreachable: no gateway answers at the address. The error that wraps it tells
 // why.

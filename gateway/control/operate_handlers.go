@@ -12,14 +12,6 @@ import (
 	"strings"
 )
 
-// Conflict makes err, which tells why, one that is ErrConflict; its text stays.
-func Conflict(err error) error { return conflictError{err} }
-
-type conflictError struct{ error }
-
-func (e conflictError) Is(target error) bool { return target == ErrConflict }
-func (e conflictError) Unwrap() error        { return e.error }
-
 // withOperator refuses what a Source without verbs cannot do.
 func (s *Server) withOperator(h handler) handler {
 	if s.operator != nil {

@@ -63,9 +63,6 @@ type ReservationPreempted struct {
 	Aborted bool `json:"aborted"`
 }
 
-// ErrConflict: not while things are as they are; an *Error of CodeConflict is it too.
-var ErrConflict = errors.New("not possible now")
-
 // ReservationSource is the part of a Source that knows reservations. Methods are
 // called concurrently. An unknown device is ErrNotFound; what cannot be done as
 // things are is ErrConflict.
@@ -173,6 +170,8 @@ func refusal(err error) error {
 		return &Error{CodeNotFound, err.Error()}
 	case errors.Is(err, ErrConflict):
 		return &Error{CodeConflict, err.Error()}
+	case errors.Is(err, ErrInvalid):
+		return &Error{CodeBadRequest, err.Error()}
 	}
 	return err
 }

@@ -2,20 +2,6 @@
 
 package control
 
-import "errors"
-
-// ErrInvalid: a value is not allowed. See Invalid.
-var ErrInvalid = errors.New("not allowed")
-
-// Invalid makes err, which tells the key, the value and the rule, one that is
-// ErrInvalid; its text stays.
-func Invalid(err error) error { return invalidError{err} }
-
-type invalidError struct{ error }
-
-func (e invalidError) Is(target error) bool { return target == ErrInvalid }
-func (e invalidError) Unwrap() error        { return e.error }
-
 // ShareSource is the part of a Source that knows who gets what of the LUNs. All
 // methods are called concurrently; what they return is the caller's.
 //

@@ -73,7 +73,7 @@ func TestAliases(t *testing.T) {
 	refused("no such device", "device", "alias", "nothing", "x")
 	refused("disk vm1/more", "device", "unalias", "later")
 	refused("configuration", "device", "unalias", "data")
-	refused("not found", "device", "unalias", "nothing")
+	refused("no such alias", "device", "unalias", "nothing")
 	g.MustCLI(t, "device", "alias", "later", "spare")
 	for _, cmd := range []string{"device show", "device topology", "share lun show", "explain", "reservation show"} {
 		for _, name := range []string{"data", "later", "spare"} {
