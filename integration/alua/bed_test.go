@@ -66,15 +66,19 @@ func (a *array) access(t *testing.T, who lio.AccessType) {
 // gateway starts a gateway on the array, with rule for its LUNs.
 func (a *array) gateway(t *testing.T, rule string, timeouts map[string]string) *gate.Gate {
 	t.Helper()
+	return a.gatewayWith(t, gate.Config{Rules: []string{rule}, Timeouts: timeouts, Disks: []string{`{name: root, lun: "vmhba0:0:0"}`}})
+}
+
+// gatewayWith starts a gateway on the array, and waits until its four paths are up.
+func (a *array) gatewayWith(t *testing.T, c gate.Config) *gate.Gate {
+	t.Helper()
 	var portals []string
 	for _, p := range a.proxies {
 		portals = append(portals, p.Addr())
 	}
-	g := gate.New(t, gate.Config{
-		Initiator: "iqn.2026-11.test:" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())),
-		Targets:   []gate.Target{{Portals: portals}}, Rules: []string{rule}, Timeouts: timeouts,
-		Disks: []string{`{name: root, lun: "vmhba0:0:0"}`},
-	})
+	c.Initiator = "iqn.2026-11.test:" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	c.Targets = []gate.Target{{Portals: portals}}
+	g := gate.New(t, c)
 	g.WaitPaths(t, patience, func(list []gate.Path) bool {
 		up := 0
 		for _, p := range list {
@@ -198,4 +202,25 @@ func (a *array) busy(t *testing.T, i int, n int64) {
 func (a *array) data(i int) int64 {
 	c := a.proxies[i].Counters()
 	return c.ToTarget.DataBytes + c.ToClient.DataBytes
+}
+
+// flows waits until much more data has gone through proxy i than from, far above what a
+// session needs for itself. With a group out of reach, few writes may be left that do not
+// wait for a fence: it is to be counted from before the cut.
+func (a *array) flows(t *testing.T, i int, from int64) {
+	t.Helper()
+	eventually(t, func() bool { return a.data(i)-from > 64<<10 }, func() { t.Errorf("%d bytes of data over group %d", a.data(i)-from, i) })
+}
+
+// silent checks that group i, which is not in use, carries no data while the other one
+// does. What was on its way when it was left has to end first.
+func (a *array) silent(t *testing.T, g *gate.Gate, i int) {
+	t.Helper()
+	idle(t, g, string(rune('0'+i)))
+	from := a.data(i)
+	a.busy(t, 1-i, 100)
+	// The states are asked for now and then; a request is 512 bytes at least.
+	if n := a.data(i) - from; n > 400 {
+		t.Errorf("%d bytes of data over group %d, which is not used", n, i)
+	}
 }
