@@ -16,7 +16,11 @@ type MarginalConfig struct {
 	// one is, until it has passed a recheck. 0-16, default 4; 0: never, and the
 	// failback delay does not double with each loss either.
 	Losses int
-	// Window of Losses: 1 s-24 h, default 2 min.
+	// RequestErrors on a path within Window make it unreliable, if another one has less
+	// than a quarter as many: it is treated as a flapping one. 0-100, default 20; 0:
+	// never.
+	RequestErrors int
+	// Window of Losses and RequestErrors: 1 s-24 h, default 2 min.
 	Window time.Duration
 	// Recheck is how long the test reads of a flapping path have to go well: 1 s-24 h,
 	// default 60 s.
@@ -35,15 +39,16 @@ type MarginalConfig struct {
 
 func defaultMarginal() MarginalConfig {
 	return MarginalConfig{
-		Losses: 4, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond,
+		Losses: 4, RequestErrors: 20, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond,
 		Errors: 10, Slow: 4, SlowFloor: 5 * time.Millisecond,
 	}
 }
 
 // marginal reads the mapping at v over what m has already.
 func (d *decoder) marginal(v value, key string, m *MarginalConfig) {
-	o := d.object(v, key, "losses", "window", "recheck", "interval", "errors", "slow", "slow-floor")
+	o := d.object(v, key, "losses", "request-errors", "window", "recheck", "interval", "errors", "slow", "slow-floor")
 	o.integer("losses", &m.Losses, 0, multipath.MaxLosses)
+	o.integer("request-errors", &m.RequestErrors, 0, multipath.MaxFaults)
 	o.duration("window", &m.Window, time.Second, 24*time.Hour)
 	o.duration("recheck", &m.Recheck, time.Second, 24*time.Hour)
 	o.duration("interval", &m.Interval, 10*time.Millisecond, time.Minute)
@@ -61,7 +66,7 @@ func (m MarginalConfig) rule() multipath.MarginalRule {
 		return n
 	}
 	return multipath.MarginalRule{
-		Losses: none(m.Losses), Window: m.Window, Recheck: m.Recheck, Interval: m.Interval,
+		Losses: none(m.Losses), Faults: none(m.RequestErrors), Window: m.Window, Recheck: m.Recheck, Interval: m.Interval,
 		Errors: none(m.Errors), Factor: none(m.Slow), Floor: m.SlowFloor,
 	}
 }

@@ -18,13 +18,13 @@ func TestMarginal(t *testing.T) {
 marginal: {losses: 3, slow: 0}
 timeouts: {checker: 2s, checker-max: 8s}
 luns:
-  - {id: a, marginal: {losses: 0, window: 10m, errors: 0}}
+  - {id: a, marginal: {losses: 0, request-errors: 0, window: 10m, errors: 0}}
   - {id: b, marginal: {slow: 10, slow-floor: 1ms}}
 `)
 	for name, want := range map[string]multipath.MarginalRule{
-		"a": {Losses: -1, Window: 10 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond, Errors: -1, Factor: -1, Floor: 5 * time.Millisecond},
-		"b": {Losses: 3, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond, Errors: 10, Factor: 10, Floor: time.Millisecond},
-		"c": {Losses: 3, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond, Errors: 10, Factor: -1, Floor: 5 * time.Millisecond},
+		"a": {Losses: -1, Faults: -1, Window: 10 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond, Errors: -1, Factor: -1, Floor: 5 * time.Millisecond},
+		"b": {Losses: 3, Faults: 20, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond, Errors: 10, Factor: 10, Floor: time.Millisecond},
+		"c": {Losses: 3, Faults: 20, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond, Errors: 10, Factor: -1, Floor: 5 * time.Millisecond},
 	} {
 		r := c.LUNRuleFor(name)
 		if got := r.Marginal.rule(); got != want {
@@ -55,7 +55,7 @@ func TestDetectionDocument(t *testing.T) {
 	if got := c.LUNRuleFor("any").Marginal; got != want {
 		t.Errorf("the example's rule: %+v", got)
 	}
-	for _, key := range []string{"losses", "window", "recheck", "interval", "errors", "slow", "slow-floor"} {
+	for _, key := range []string{"losses", "request-errors", "window", "recheck", "interval", "errors", "slow", "slow-floor"} {
 		if !strings.Contains(block, "\n  "+key+":") {
 			t.Errorf("%s is not in the example", key)
 		}

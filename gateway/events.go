@@ -103,7 +103,8 @@ const (
 
 	KindSpaceLow // what a thin LUN is allocated from is nearly used up
 
-	KindPathSlow // a command went over its deadline on it
+	KindPathSlow       // a command went over its deadline on it, or it is slower than others
+	KindPathUnreliable // too many requests fail on it
 
 	KindFailover      // a device's I/O goes over other paths
 	KindFailback      // it goes over the better paths again
@@ -170,6 +171,7 @@ var kindNames = [...]string{
 	KindTargetMoved:         "target-moved",
 	KindSpaceLow:            "space-low",
 	KindPathSlow:            "path-slow",
+	KindPathUnreliable:      "path-unreliable",
 	KindFailover:            "failover",
 	KindFailback:            "failback",
 	KindAllPathsDown:        "all-paths-down",

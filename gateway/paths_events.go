@@ -34,6 +34,8 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindPathEnabled, SeverityNotice, "enabled by an administrator"}
 	case multipath.PathSlow:
 		return eventRow{KindPathSlow, SeverityWarning, "a command went over its deadline"}
+	case multipath.PathUnreliable:
+		return eventRow{KindPathUnreliable, SeverityWarning, "too many requests fail on it"}
 	case multipath.Failover:
 		return eventRow{KindFailover, SeverityWarning, "requests were sent on other paths"}
 	case multipath.Failback:

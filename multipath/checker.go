@@ -138,6 +138,7 @@ func (d *Device) checkedLocked(b *backends.Batch, out *outbox, p *Path, kind che
 		if p.streak++; p.streak >= streakLimit {
 			d.healthLocked(b, out, p, EventFault, fmt.Sprintf("%s: %d failures in a row, last %v", name, p.streak, res.Err()), now)
 		}
+		d.faultLocked(b, out, p, now)
 	case effectFault:
 		d.healthLocked(b, out, p, EventFault, fmt.Sprintf("%s: %v", name, res.Err()), now)
 	case effectNone, effectRecheck, effectSlower, effectUnsupported, effectProtected, effectRefuse, effectStandby, effectUnavailable, effectTransition:

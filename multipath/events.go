@@ -98,6 +98,8 @@ const (
 	ComponentBack
 	// SelectorChanged: an administrator has the paths selected in another way. Reason.
 	SelectorChanged
+	// PathUnreliable: too many requests have failed on a path that works. Path, Reason.
+	PathUnreliable
 )
 
 var eventNames = [...]string{
@@ -110,6 +112,7 @@ var eventNames = [...]string{
 	"path-masked", "path-unmasked",
 	"component-lost", "component-back",
 	"selector-changed",
+	"path-unreliable",
 }
 
 // String gives the name as the event stream shows it.

@@ -7,7 +7,7 @@ import "fmt"
 // Health is whether a path can be used, as far as we found out. Whether the
 // target wants it to be used is its [Access]; the two are never one.
 //
-//	         proved                 slow
+//	         proved             slow, errors
 //	unknown ────────► up ◄──────────────────► marginal
 //	   ▲  │           │        stable            │  ▲
 //	   │  └───────────┴──── lost, fault ─────────┤  │ proved
@@ -22,7 +22,8 @@ const (
 	Unknown Health = iota
 	// Up: used.
 	Up
-	// Marginal: it works, but is on probation after a failure, or was found slow.
+	// Marginal: it works, but is on probation after a failure, or was found slow or
+	// unreliable.
 	// Used only while no path is up. It lasts for the failback delay, and longer for
 	// one that is in doubt (marginal.go): until its test reads speak for it.
 	Marginal
@@ -64,6 +65,8 @@ const (
 	// EventSlow: a command went over its deadline while the session answered, or
 	// requests take much longer than on its siblings.
 	EventSlow
+	// EventErrors: too many requests fail on it, though not in a row.
+	EventErrors
 	// EventLost: the session is gone.
 	EventLost
 	// EventFault: the session is there, but I/O fails: the I/O counts more than
@@ -78,7 +81,7 @@ const (
 	healthEvents = int(EventEnable) + 1
 )
 
-var healthEventNames = [healthEvents]string{"proved", "stable", "slow", "lost", "fault", "refused", "disable", "enable"}
+var healthEventNames = [healthEvents]string{"proved", "stable", "slow", "errors", "lost", "fault", "refused", "disable", "enable"}
 
 // String gives the name for people.
 func (e HealthEvent) String() string {
@@ -105,7 +108,7 @@ func nextHealth(h Health, e HealthEvent) (Health, bool) {
 		if h == Marginal {
 			n = Up
 		}
-	case EventSlow:
+	case EventSlow, EventErrors:
 		if h == Up {
 			n = Marginal
 		}

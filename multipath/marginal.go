@@ -14,7 +14,12 @@ type MarginalRule struct {
 	// until it has passed a recheck. At most MaxLosses; default 4, negative: never,
 	// and the failback delay does not grow with the losses either.
 	Losses int
-	// Window, 2 min.
+	// Faults within Window make a path unreliable, though none of them took it down: so
+	// many requests failed on it, and on a path like it less than a quarter as many. It
+	// has to pass a recheck as a flapping one has. At most MaxFaults; default 20,
+	// negative: never.
+	Faults int
+	// Window of Losses and Faults, 2 min.
 	Window time.Duration
 	// Recheck is for how long the test reads of a flapping path have to go well: 60 s.
 	Recheck time.Duration
@@ -33,13 +38,16 @@ type MarginalRule struct {
 // MaxLosses is the most losses that a MarginalRule counts.
 const MaxLosses = 16
 
+// MaxFaults is the most failed requests that a MarginalRule counts.
+const MaxFaults = 100
+
 // fill puts defaults in the place of zeros.
 func (m *MarginalRule) fill() {
 	def := MarginalRule{
-		Losses: 4, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond,
+		Losses: 4, Faults: 20, Window: 2 * time.Minute, Recheck: time.Minute, Interval: 500 * time.Millisecond,
 		Errors: 10, Factor: 4, Floor: 5 * time.Millisecond,
 	}
-	for _, f := range [...]struct{ have, def *int }{{&m.Losses, &def.Losses}, {&m.Errors, &def.Errors}, {&m.Factor, &def.Factor}} {
+	for _, f := range [...]struct{ have, def *int }{{&m.Losses, &def.Losses}, {&m.Faults, &def.Faults}, {&m.Errors, &def.Errors}, {&m.Factor, &def.Factor}} {
 		if *f.have == 0 {
 			*f.have = *f.def
 		}
@@ -63,18 +71,21 @@ const (
 	// doubtFlapping: it was lost too often. Its test reads have to go well for
 	// MarginalRule.Recheck.
 	doubtFlapping
+	// doubtUnreliable: too many requests failed on it. As for a flapping one.
+	doubtUnreliable
 	// doubtSlow: it was slower than its siblings. Its test reads have to be as fast
 	// as those of one that is up.
 	doubtSlow
 )
 
-// vigil is what is watched of one path: its losses, its latency, and the test reads
+// vigil is what is watched of one path: its losses, its failed requests, its latency, and the test reads
 // of a path in doubt. It is a core: it takes the time and does nothing by itself.
 type vigil struct {
 	doubt  doubt
 	losses [MaxLosses]time.Time // a ring
 	lost   int                  // ever, in losses
 	recent int                  // within the window at the last loss
+	faults faults
 
 	since  time.Time // of the recheck, or of the doubt
 	reads  int       // test reads in it
@@ -135,7 +146,7 @@ func nextMean(mean, d time.Duration, n int) time.Duration {
 // that failed begins again.
 func (v *vigil) passed(m *MarginalRule, now time.Time) bool {
 	switch v.doubt {
-	case doubtFlapping:
+	case doubtFlapping, doubtUnreliable:
 		if now.Sub(v.since) < m.Recheck {
 			return false
 		}
@@ -151,17 +162,20 @@ func (v *vigil) passed(m *MarginalRule, now time.Time) bool {
 	return true
 }
 
-// clear ends the doubt. Losses before it do not count again.
+// clear ends the doubt. Losses and faults before it do not count again.
 func (v *vigil) clear() {
 	v.doubt, v.lost, v.recent, v.slowFor = noDoubt, 0, 0, 0
-	v.lat = latencies{}
+	v.lat, v.faults.n = latencies{}, 0
 }
 
 // reason is the doubt for people, and how long it lasts at least; "": there is none.
 func (v *vigil) reason(m *MarginalRule, now time.Time) (why string, left time.Duration) {
 	switch v.doubt {
-	case doubtFlapping:
+	case doubtFlapping, doubtUnreliable:
 		why = fmt.Sprintf("flapping: %d losses in %v", v.recent, m.Window)
+		if v.doubt == doubtUnreliable {
+			why = v.faults.reason(m)
+		}
 		if v.errors > 0 {
 			why += fmt.Sprintf(", %d of %d test reads failed", v.errors, v.reads)
 		}

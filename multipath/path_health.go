@@ -47,6 +47,9 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 		ev.Kind = PathUp
 		if was == Up {
 			ev.Kind = PathSlow
+			if e == EventErrors {
+				ev.Kind = PathUnreliable
+			}
 		}
 	case Down:
 		ev.Kind = PathDown
@@ -85,6 +88,9 @@ func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict
 	case effectStreak:
 		if p.streak++; p.streak >= streakLimit {
 			d.healthLocked(b, out, p, EventFault, fmt.Sprintf("%d failures in a row, last %v", p.streak, res.Err()), now)
+		}
+		if v.class != backends.Medium { // else it may be the medium's fault
+			d.faultLocked(b, out, p, now)
 		}
 	case effectFault:
 		d.healthLocked(b, out, p, EventFault, res.Err().Error(), now)

@@ -102,11 +102,16 @@ func (d *Device) doubtLocked(b *backends.Batch, out *outbox, p *Path, l *lag, no
 // siblingLocked gives a path that is as good as p, up and in use; nil: there is none.
 func (d *Device) siblingLocked(p *Path) *Path {
 	for _, o := range d.paths {
-		if o != p && o.health == Up && d.inUse.Has(o.slot) && o.access.Priority() >= p.access.Priority() {
+		if d.likeLocked(o, p) {
 			return o
 		}
 	}
 	return nil
+}
+
+// likeLocked tells whether o is another path than p, as good as that, up and in use.
+func (d *Device) likeLocked(o, p *Path) bool {
+	return o != p && o.health == Up && d.inUse.Has(o.slot) && o.access.Priority() >= p.access.Priority()
 }
 
 // compareLocked has a sibling of p, which is thought slow, tested as well.

@@ -144,6 +144,7 @@ func (d *Device) lateLocked(b *backends.Batch, out *outbox, a *attempt, now time
 	if !d.healthLocked(b, out, p, EventSlow, fmt.Sprintf("no answer to a %v for %v", a.req.Op, age.Round(time.Millisecond)), now) {
 		out.event(Event{Kind: PathSlow, Device: d.name, Path: p.name, Health: p.health, Duration: age})
 	}
+	d.faultLocked(b, out, p, now)
 	d.abortLocked(out, a)
 	if t == nil || t.ending || a.req.Op == backends.CompareAndWrite {
 		return

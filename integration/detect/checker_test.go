@@ -101,6 +101,57 @@ func TestH13FlappingPath(t *testing.T) {
 	}
 }
 
+// TestPA4UnreliablePath: each eighth request over one portal fails, and goes well on the
+// next try. The path is found, not used any more, and used again after a good recheck.
+func TestPA4UnreliablePath(t *testing.T) {
+	tg, g := arranged(t, gate.Config{
+		Timeouts: map[string]string{"failback": "50ms"},
+		Marginal: "{losses: 0, request-errors: 10, window: 5m, recheck: 2s, interval: 50ms, slow: 0}",
+	})
+	p := load(t, g, 4*mib)
+	mark := g.Events.Mark()
+	rule := tg.On(scripted.Rule{
+		Portals: []int{0}, LUNs: []uint16{1}, Ops: scripted.Data,
+		Match: func(c *scripted.Command) bool { return c.CmdSN.Uint32()%8 == 0 }, // of a session, so never three in a row
+		Do:    scripted.Check(scsi.MakeSenseCode(scsi.AbortedCommand, 0x4b, 0)),
+	})
+	found := map[string]time.Time{}
+	for _, name := range []string{"vmhba0:0:1", "vmhba1:0:1"} {
+		e := g.Events.Wait(t, mark, long, func(e gate.Event) bool { return e.Kind == "path-unreliable" && e.Path == name })
+		found[name] = e.Time
+		if e.Message != "unreliable: 10 requests failed in 5m0s" {
+			t.Errorf("told %v", e)
+		}
+		path(t, g, name, func(p gate.Path) bool {
+			return p.Health == "marginal" && !p.Used && p.Inflight == 0 && strings.HasPrefix(p.Reason, "unreliable: ")
+		})
+	}
+	before := map[string]int64{}
+	for _, q := range g.Paths(t) {
+		before[q.Name] = q.Reads + q.Writes + q.Errors
+	}
+	at := p.Done()
+	if !gate.Poll(long, func() bool { return p.Done() > at+500 }) {
+		t.Fatal("the load stands still")
+	}
+	for _, q := range g.Paths(t) {
+		if q.Health == "marginal" && q.Reads+q.Writes+q.Errors != before[q.Name] {
+			t.Errorf("requests went over an unreliable path: %+v", q)
+		}
+	}
+	rule.Remove()
+	g.WaitUp(t, 16, long)
+	for name, at := range found {
+		e := g.Events.Wait(t, mark, long, func(e gate.Event) bool { return e.Kind == "failback" && e.Path == name })
+		if d := e.Time.Sub(at); d < 1900*time.Millisecond {
+			t.Errorf("%s is used again after %v, before the recheck was over", name, d)
+		}
+	}
+	if list := g.Events.Since(mark, gate.Kind("path-down", "path-unreliable")); len(list) != 2 {
+		t.Errorf("told %v", list)
+	}
+}
+
 // TestPA5SlowPath: the portal of one path becomes slow. The path is found, not used
 // any more, and used again when it is fast.
 func TestPA5SlowPath(t *testing.T) {

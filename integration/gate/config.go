@@ -26,7 +26,7 @@ type Config struct {
 	// Timeouts are added to a failback of 500 ms, which keeps tests short.
 	Timeouts map[string]string
 	// Marginal is what marginal: says, a YAML mapping in flow style. Default: no path
-	// counts as flapping or slow, since tests break paths again and again, on a machine
+	// counts as flapping, unreliable or slow, since tests break paths again and again, on a machine
 	// that is slow by itself.
 	Marginal string
 	TCP      string // another NBD listener, "ip:port"
@@ -95,7 +95,7 @@ func (c Config) yaml(dir string) string {
 	p("nbd: {listen: [%s]}", listen)
 	timeouts := map[string]string{"failback": "500ms"}
 	maps.Copy(timeouts, c.Timeouts)
-	p("marginal: %s", or(c.Marginal, "{losses: 0, slow: 0}"))
+	p("marginal: %s", or(c.Marginal, "{losses: 0, request-errors: 0, slow: 0}"))
 	p("timeouts:")
 	for _, k := range slices.Sorted(maps.Keys(timeouts)) {
 		p("  %s: %s", k, timeouts[k])

@@ -93,7 +93,7 @@ func (b *bed) config(selector string, priorities []int) string {
 		p("  - {portals: [%q], adapters: [vmhba%d]}", x.Addr(), i)
 	}
 	// A path that a test makes slow is to be left by the selector alone.
-	p("luns: [{id: \"*\", selector: %s, all-paths-down: queue, cache: protected, marginal: {losses: 0, slow: 0}}]", selector)
+	p("luns: [{id: \"*\", selector: %s, all-paths-down: queue, cache: protected, marginal: {losses: 0, request-errors: 0, slow: 0}}]", selector)
 	p("vms:")
 	for i, n := range priorities {
 		p("  - {name: vm%d, priority: %d, disks: [{name: root, lun: \"vmhba0:0:1\", offset: %dMiB, size: 4MiB}]}", n, n, 4*i)
