@@ -3,26 +3,29 @@
 package multipath
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sort"
 	"strconv"
 )
 
 // RegistrationKey is the reservation key that a path registers at its LUN in one
 // login. From the highest bit: 8 bits that mark keys of pathgate, 20 of the
-// gateway, 12 of the run (its epoch), 10 of the nexus (adapter and target number),
-// 14 of the login. No two logins of a gateway's paths to a LUN have one key, but
-// for those that are 4096 runs or 16384 logins apart.
+// gateway, 8 of the run (its epoch), 16 of the nexus (adapter and target number),
+// 12 of the login. No two logins of a gateway's paths to a LUN have one key, but
+// for those that are 256 runs or 4096 logins apart. Numbers of nexuses are never given
+// to another, and an array with a target for each LUN uses up many.
 type RegistrationKey uint64
 
 const (
 	keyMark     = 0x70
 	gatewayBits = 20
-	epochBits   = 12
-	nexusBits   = 10
-	loginBits   = 14
+	epochBits   = 8
+	nexusBits   = 16
+	loginBits   = 12
 
 	// MaxGatewayKey is the largest gateway part of a key; the smallest is 1.
 	MaxGatewayKey = 1<<gatewayBits - 1
@@ -68,7 +71,7 @@ func gatewayPart(salt string) uint32 {
 }
 
 // errManyNexuses: keys have no room for more.
-var errManyNexuses = errors.New("more than 1024 pairs of adapter and target have been used with this state")
+var errManyNexuses = errors.New("more than 65536 pairs of adapter and target have been used with this state")
 
 // nexusNumber gives the number of an adapter at a target number for the keys. It is
 // kept in the store, and never given to another. Caller holds adopting.
@@ -87,26 +90,36 @@ func (m *Manager) nexusNumber(adapter string, target int) (int, error) {
 		m.nexuses[name] = n
 		return n, err
 	}
-	for n := range 1 << nexusBits {
-		back := fmt.Sprintf("registration number %d", n)
-		owner, ok, err := m.cfg.Store.Binding(back)
-		if err == nil && !ok {
-			err = m.cfg.Store.BindName(back, name)
-			owner = name
-		}
-		if err != nil {
-			return 0, err
-		}
-		if owner != name {
-			continue
-		}
-		if err := m.cfg.Store.BindName(forward, strconv.Itoa(n)); err != nil {
-			return 0, err
-		}
-		m.nexuses[name] = n
-		return n, nil
+	n, err := m.firstFree()
+	if err != nil {
+		return 0, err
 	}
-	return 0, errManyNexuses
+	// A crash between these leaves a number that nobody has.
+	if err := m.cfg.Store.BindName(nexusOwner(n), name); err != nil {
+		return 0, err
+	}
+	if err := m.cfg.Store.BindName(forward, strconv.Itoa(n)); err != nil {
+		return 0, err
+	}
+	m.nexuses[name] = n
+	return n, nil
+}
+
+// nexusOwner is the binding that tells whose a number is.
+func nexusOwner(n int) string { return fmt.Sprintf("registration number %d", n) }
+
+// firstFree gives the lowest number that was never given away: they are given in order.
+func (m *Manager) firstFree() (int, error) {
+	var fault error
+	n := sort.Search(1<<nexusBits, func(n int) bool {
+		_, ok, err := m.cfg.Store.Binding(nexusOwner(n))
+		fault = cmp.Or(fault, err)
+		return !ok
+	})
+	if fault == nil && n == 1<<nexusBits {
+		fault = errManyNexuses
+	}
+	return n, fault
 }
 
 // registration is the key of the path of that name in a login of a run, 0 where

@@ -19,9 +19,9 @@ func TestRegistrationKey(t *testing.T) {
 		want           string
 		epoch, pathNum uint32
 	}{
-		{1, 1, 0, 1, "0x7000001001000001", 1, 0},
-		{MaxGatewayKey, 4095, 1023, 16383, "0x70ffffffffffffff", 4095, 1023},
-		{0xabcde, 4096 + 7, 3, 16384 + 5, "0x70abcde00700c005", 7, 3},
+		{1, 1, 0, 1, "0x7000001010000001", 1, 0},
+		{MaxGatewayKey, 255, 65535, 4095, "0x70ffffffffffffff", 255, 65535},
+		{0xabcde, 256 + 7, 3, 4096 + 5, "0x70abcde070003005", 7, 3},
 	} {
 		k := makeKey(c.gateway, c.run, c.nexus, c.login)
 		if k.String() != c.want || k.Gateway() != c.gateway || k.Epoch() != c.epoch || k.Path() != c.pathNum || !k.Ours() {
