@@ -117,6 +117,11 @@ func (m *Manager) newDevice(key, name string, f facts) (*Device, error) {
 		kick: make(chan struct{}, 1), fencing: make(chan struct{}, 1), reserving: make(chan struct{}, 1), base: f, pools: map[string]*backends.Pool{},
 	}
 	d.freed = d.freedLocked
+	d.downSince = time.Now()
+	d.nextDue, d.timerOn = d.downSince.Add(d.timers.Request), true
+	if q := rule.Quiesce; q > 0 && q < d.timers.Request {
+		d.nextDue = d.downSince.Add(q)
+	}
 	d.selection, d.selectionSet = selection, set
 	d.sel = selection.newSelector(&d.vms)
 	now := time.Now()

@@ -22,7 +22,9 @@ func (d *Device) downLocked() bool {
 func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) {
 	down := d.downLocked()
 	if !d.born {
-		d.born = !down
+		if d.born = !down; d.born {
+			d.downSince, d.waited = time.Time{}, 0
+		}
 		return
 	}
 	switch {

@@ -57,7 +57,7 @@ func (d *Device) ExpectWait(w backends.PathWait) {
 
 // waitDueLocked has the timer look when w is over.
 func (d *Device) waitDueLocked(out *outbox, w backends.PathWait) {
-	if w != backends.WaitForever && w > d.waited && !d.downSince.IsZero() {
+	if w != backends.WaitForever && w > d.waited && !d.downSince.IsZero() && d.born {
 		d.dueLocked(out, d.downSince.Add(time.Duration(w)))
 	}
 }
@@ -89,7 +89,7 @@ func (d *Device) patienceLocked() string {
 
 // expireWaitsLocked ends the requests whose wait is over, and tells the observer.
 func (d *Device) expireWaitsLocked(b *backends.Batch, out *outbox, now time.Time) {
-	if d.downSince.IsZero() {
+	if d.downSince.IsZero() || !d.bornLocked(out, now) {
 		return
 	}
 	d.waited = max(backends.WaitNot, backends.PathWait(now.Sub(d.downSince)))
@@ -106,6 +106,22 @@ func (d *Device) expireWaitsLocked(b *backends.Batch, out *outbox, now time.Time
 	}
 	d.waitsDueLocked(out)
 	d.tellRefusingLocked(b)
+}
+
+// bornLocked tells whether the device has had a path, or has had its time to get one:
+// what an earlier run left may have to be fenced before the first. From then on it
+// counts as any other that has none, since its making.
+func (d *Device) bornLocked(out *outbox, now time.Time) bool {
+	if d.born {
+		return true
+	}
+	if grace := d.downSince.Add(d.timers.Request); now.Before(grace) {
+		d.dueLocked(out, grace)
+		return false
+	}
+	d.born = true
+	out.event(Event{Kind: NoPaths, Device: d.name, Reason: "none has worked since the start; " + d.patienceLocked()})
+	return true
 }
 
 // refusesLocked tells whether t ends at once, since no path will come in time.
