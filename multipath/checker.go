@@ -63,6 +63,19 @@ func (p *Path) checkDueLocked(now time.Time) (checkKind, time.Time) {
 	return kind, at
 }
 
+// checksDueLocked has the timer look at what is due of all paths: one that could not be
+// asked for a while, since it was proved or its LUN reset, has no time set.
+func (d *Device) checksDueLocked(out *outbox, now time.Time) {
+	for _, p := range d.paths {
+		switch kind, at := p.checkDueLocked(now); {
+		case kind != checkNone:
+			d.dueLocked(out, now)
+		case !at.IsZero():
+			d.dueLocked(out, at)
+		}
+	}
+}
+
 // checkLocked asks p what is due.
 func (d *Device) checkLocked(out *outbox, p *Path, now time.Time) {
 	kind, at := p.checkDueLocked(now)

@@ -36,6 +36,7 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 	d.tellCapacityLocked(b, false) // before anything is sent again
 	out.change |= d.informLocked()
 	d.checkDownLocked(b, out, now)
+	d.checksDueLocked(out, now)
 	if set == 0 {
 		return
 	}
