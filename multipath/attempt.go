@@ -62,6 +62,7 @@ type attempt struct {
 	tm         backends.TaskManagement
 	aborting   bool // tm was sent and has not ended
 	late       bool // over its deadline
+	dropped    bool // its session is to end, since nothing else ends it
 	swept      bool // aborted since a reset of ours may have ended it
 	done       bool // completed; waits for tm
 }
@@ -182,7 +183,7 @@ func (d *Device) freeAttemptLocked(a *attempt) {
 	}
 	a.req.Reset()
 	a.req.Completer = a
-	a.t, a.c, a.path, a.late, a.swept, a.done = nil, nil, nil, false, false, false
+	a.t, a.c, a.path, a.late, a.dropped, a.swept, a.done = nil, nil, nil, false, false, false, false
 	a.next = d.freeAttempt
 	d.freeAttempt = a
 }

@@ -140,7 +140,9 @@ func (d *Device) quiesceLocked(b *backends.Batch, out *outbox, now time.Time) {
 		out.event(Event{Kind: FenceDone, Device: d.name, Method: "timed", Count: n, Held: held, Duration: q})
 	}
 	for _, g := range d.ghosts {
-		d.dueLocked(out, g.at.Add(q))
+		if g.over == "" { // the others wait for the store, and not for a time
+			d.dueLocked(out, g.at.Add(q))
+		}
 	}
 }
 

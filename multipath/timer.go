@@ -121,7 +121,9 @@ func (d *Device) overdueLocked(b *backends.Batch, out *outbox, now time.Time) {
 			}
 			due := a.started.Add(limit)
 			switch {
-			case a.aborting || a.late || !p.live:
+			case a.aborting || a.dropped || !p.live:
+			case a.late:
+				d.stuckLocked(b, out, a, a.started.Add(max(d.timers.Request, 2*limit)), now)
 			case now.Before(due):
 				d.dueLocked(out, due)
 				if a.req.Op != backends.Flush {
@@ -133,6 +135,20 @@ func (d *Device) overdueLocked(b *backends.Batch, out *outbox, now time.Time) {
 			a = next
 		}
 	}
+}
+
+// stuckLocked is for a command that neither its answer nor ABORT TASK has ended. What it
+// was for has gone on elsewhere or failed by due, and the target keeps a tag and a place
+// in its window for it, which only the end of the session gives back.
+func (d *Device) stuckLocked(b *backends.Batch, out *outbox, a *attempt, due, now time.Time) {
+	if now.Before(due) {
+		d.dueLocked(out, due)
+		return
+	}
+	a.dropped = true
+	age := now.Sub(a.started).Round(time.Millisecond)
+	d.healthLocked(b, out, a.path, EventFault, fmt.Sprintf("no answer to a %v for %v, nor to its ABORT TASK", a.req.Op, age), now)
+	out.drops = append(out.drops, a.path.port)
 }
 
 // lateLocked handles a command over its deadline on a session that lives (rule
