@@ -88,6 +88,7 @@ func (d *Device) groupsLocked(b *backends.Batch, out *outbox, r groupReport, now
 	for i := range r.groups {
 		told = d.groupTold(out, &r.groups[i], limit, now) || told
 	}
+	d.groups = slices.DeleteFunc(d.groups, func(g *portGroup) bool { return d.droppedLocked(g, r.groups) })
 	changed := false
 	for _, p := range d.paths {
 		if g := p.portGroupLocked(); g != nil && p.reportedIn(r.groups) {
@@ -99,6 +100,13 @@ func (d *Device) groupsLocked(b *backends.Batch, out *outbox, r groupReport, now
 	}
 	d.moveGroupLocked(out, now)
 	d.watchGroupsLocked(out, now)
+}
+
+// droppedLocked tells that g is not in a report any more, and no path ends in it: one
+// of another target with the same identity is in that target's report only.
+func (d *Device) droppedLocked(g *portGroup, report []scsi.PortGroup) bool {
+	return !slices.ContainsFunc(report, func(r scsi.PortGroup) bool { return r.ID == g.id }) &&
+		!slices.ContainsFunc(d.paths, func(p *Path) bool { return p.inGroup(g.id) })
 }
 
 // groupTold notes what the target says of one group; it tells whether that is
