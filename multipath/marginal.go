@@ -93,6 +93,7 @@ type vigil struct {
 	mean   time.Duration
 	others time.Duration // likewise of the sibling that it is compared with
 	known  bool          // others is set
+	alone  time.Time     // since then no sibling is there; zero: one is
 	tested int           // test reads in mean
 
 	slowFor int // judgements in a row
@@ -120,7 +121,7 @@ func (v *vigil) lose(m *MarginalRule, now time.Time) bool {
 
 // begin starts a recheck.
 func (v *vigil) begin(now time.Time) {
-	v.since, v.reads, v.errors, v.tested, v.mean, v.known = now, 0, 0, 0, 0, false
+	v.since, v.reads, v.errors, v.tested, v.mean, v.known, v.alone = now, 0, 0, 0, 0, false, time.Time{}
 }
 
 // test takes a test read that took d, or failed.
@@ -140,6 +141,17 @@ const meanOver = 8
 // nextMean moves a mean of n values by the newest.
 func nextMean(mean, d time.Duration, n int) time.Duration {
 	return mean + (d-mean)/time.Duration(min(n, meanOver))
+}
+
+// lonely ends the doubt of a path that was found slow when for a whole recheck there
+// was none that it could be compared with: it is no slower than what there is.
+func (v *vigil) lonely(m *MarginalRule, now time.Time) {
+	if v.alone.IsZero() {
+		v.alone = now
+	}
+	if now.Sub(v.alone) >= m.Recheck {
+		v.doubt = noDoubt
+	}
 }
 
 // passed tells whether nothing speaks against the path any more at now. A recheck

@@ -122,8 +122,10 @@ func (d *Device) compareLocked(p *Path, now time.Time) {
 	o := d.siblingLocked(p)
 	if o == nil {
 		p.vigil.known = false
+		p.vigil.lonely(&d.rule.Marginal, now)
 		return
 	}
+	p.vigil.alone = time.Time{}
 	if o.check.ref.Before(now) {
 		o.vigil.begin(now)
 		o.check.next = now
