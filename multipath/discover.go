@@ -4,6 +4,7 @@ package multipath
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,6 +14,9 @@ import (
 
 // maxTargets bounds what one portal can make us do (B40).
 const maxTargets = 1024
+
+// errTooManyTargets: a portal tells of ever other targets.
+var errTooManyTargets = errors.New("more than 1024 targets at one portal")
 
 // discoverAll starts what finds the targets: for each portal of each target
 // spec over each of its adapters, in the order of the configuration.

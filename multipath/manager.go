@@ -285,7 +285,7 @@ func (m *Manager) SetPathEnabled(name string, enabled bool) error {
 		if p == nil {
 			continue
 		}
-		if err := m.cfg.Store.SetPathDisabled(name, !enabled); err != nil {
+		if err := m.keepDisabled(name, !enabled); err != nil {
 			return err
 		}
 		e := EventDisable
@@ -299,6 +299,18 @@ func (m *Manager) SetPathEnabled(name string, enabled bool) error {
 	return fmt.Errorf("path %s: %w", name, ErrNotFound)
 }
 
+// keepDisabled keeps an administrator's decision, for the next start, and for the path
+// if it leaves its device and joins one again.
+func (m *Manager) keepDisabled(path string, disabled bool) error {
+	m.adopting.Lock()
+	defer m.adopting.Unlock()
+	if err := m.cfg.Store.SetPathDisabled(path, disabled); err != nil {
+		return fmt.Errorf("path %s: %w", path, err)
+	}
+	m.disabled[path] = disabled
+	return nil
+}
+
 func (m *Manager) portList() []*port {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -310,13 +322,20 @@ func (m *Manager) portList() []*port {
 func (m *Manager) ensurePort(a *Adapter, spec *Target, tp backends.TargetPortal) (*port, error) {
 	m.adopting.Lock()
 	defer m.adopting.Unlock()
+	beside := 0
 	for _, pt := range m.portList() {
+		if pt.adapter == a && pt.portal == tp.Portal {
+			beside++
+		}
 		if pt.adapter == a && pt.target == tp.Target && pt.portal == tp.Portal {
 			pt.mu.Lock()
 			pt.unlisted = time.Time{}
 			pt.mu.Unlock()
 			return pt, nil
 		}
+	}
+	if beside >= maxTargets {
+		return nil, fmt.Errorf("%s at %s: %w", tp.Target, tp.Portal, errTooManyTargets)
 	}
 	n, err := m.cfg.Store.TargetNumber(tp.Target, tp.Portal)
 	if err != nil {

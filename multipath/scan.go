@@ -3,6 +3,7 @@
 package multipath
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -63,6 +64,7 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 		}
 	}
 	pt.again, pt.asked = false, false
+	urgent := maps.Clone(pt.attn) // out of use until they are proved
 	clear(pt.attn)
 	pt.mu.Unlock()
 	first, last := pt.spec.FirstLUN, pt.spec.LastLUN
@@ -84,6 +86,7 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	if ctx.Err() != nil {
 		return lostRetry
 	}
+	slices.SortStableFunc(luns, func(a, b uint16) int { return cmp.Compare(rank(urgent[a]), rank(urgent[b])) })
 	seen := map[uint16]bool{}
 	for _, lun := range pt.inOrder(luns) {
 		seen[lun] = true
@@ -108,6 +111,14 @@ func (pt *port) scan(ctx context.Context, gen uint64) time.Duration {
 	pt.firstOver()
 	pt.release()
 	return atOnce
+}
+
+// rank puts what is urgent first.
+func rank(urgent bool) int {
+	if urgent {
+		return 0
+	}
+	return 1
 }
 
 func (pt *port) prober(lun uint16) prober {
