@@ -24,7 +24,8 @@ const (
 // goroutine is the Manager's; open belongs to it.
 type incidents struct {
 	kick  chan struct{}
-	first atomic.Int64 // of the losses that were not looked at yet, ns since 1970; 0: there is none
+	since time.Time    // its making: what first counts from, by the clock that never steps
+	first atomic.Int64 // of the losses that were not looked at yet, ns; 0: there is none
 	open  map[incidentKey]*openIncident
 }
 
@@ -35,19 +36,19 @@ type openIncident struct {
 }
 
 func newIncidents() *incidents {
-	return &incidents{kick: make(chan struct{}, 1), open: map[incidentKey]*openIncident{}}
+	return &incidents{kick: make(chan struct{}, 1), since: time.Now(), open: map[incidentKey]*openIncident{}}
 }
 
 // lost is changed for a loss: others of the same cause may follow, and are waited for.
 func (x *incidents) lost(now time.Time) {
-	x.first.CompareAndSwap(0, now.UnixNano())
+	x.first.CompareAndSwap(0, max(int64(now.Sub(x.since)), 1))
 	x.changed()
 }
 
 // early tells how long to wait still for losses that belong together.
 func (x *incidents) early(now time.Time) time.Duration {
 	first := x.first.Load()
-	if left := settleLost - now.Sub(time.Unix(0, first)); first != 0 && left > 0 {
+	if left := settleLost - (now.Sub(x.since) - time.Duration(first)); first != 0 && left > 0 {
 		return left
 	}
 	x.first.Store(0)

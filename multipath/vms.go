@@ -26,7 +26,7 @@ type VM struct {
 	name string
 	seen time.Time // its last request
 
-	window    int64 // number of the vmWindow that recent is of
+	turnAt    time.Time // end of the vmWindow that recent is of
 	recent    PathSet
 	before    PathSet // of the window before it
 	home, was int     // of perVM: the path that it keeps, and the one that it lost; -1: none
@@ -45,14 +45,14 @@ func (v *VM) paths(now time.Time) PathSet {
 }
 
 func (v *VM) turn(now time.Time) {
-	w := now.UnixNano() / int64(vmWindow)
-	if w == v.window {
+	late := now.Sub(v.turnAt)
+	if late < 0 {
 		return
 	}
-	if v.before = 0; w == v.window+1 {
-		v.before = v.recent
+	v.recent, v.before = 0, v.recent
+	if v.turnAt = v.turnAt.Add(vmWindow); late >= vmWindow {
+		v.turnAt, v.before = now.Add(vmWindow), 0
 	}
-	v.window, v.recent = w, 0
 }
 
 // vmTable is the VMs that send requests to a device, in the order of their coming.
