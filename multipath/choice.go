@@ -137,6 +137,9 @@ func (d *Device) returnLocked(out *outbox, better PathSet, now time.Time) bool {
 // look when it does.
 func (d *Device) mayReturnLocked(out *outbox, now time.Time) bool {
 	f, due := &d.failback, d.failback.due
+	if !f.waits {
+		return false
+	}
 	switch d.rule.Failback.Mode {
 	case FailbackManual:
 		return false
@@ -150,11 +153,11 @@ func (d *Device) mayReturnLocked(out *outbox, now time.Time) bool {
 		}
 	case FailbackDelayed, FailbackImmediate:
 	}
-	if f.waits && now.Before(due) {
+	if now.Before(due) {
 		d.dueLocked(out, due)
 		return false
 	}
-	return f.waits
+	return true
 }
 
 // chooseLocked chooses the paths in use anew; by is what made it so: a method of

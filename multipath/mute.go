@@ -93,6 +93,7 @@ func (pt *port) knownLUNs() []uint16 {
 // attempt in vain others than those that it was for are not made to wait.
 func (pt *port) fenceDue(s snapshot, ghosts map[*Device]map[uint16]int) bool {
 	q := &pt.quiet
+	pt.unstick(ghosts)
 	if len(ghosts) == 0 || !s.own || q.gen != s.gen {
 		*q = quiet{mute: q.mute}
 		return len(ghosts) > 0
@@ -105,6 +106,23 @@ func (pt *port) fenceDue(s snapshot, ghosts map[*Device]map[uint16]int) bool {
 		}
 	}
 	return !time.Now().Before(q.until)
+}
+
+// unstick has the LUNs proved at once whose ghosts are gone, by whatever means.
+func (pt *port) unstick(ghosts map[*Device]map[uint16]int) {
+	for lun := range pt.quiet.stuck {
+		held := false
+		for _, luns := range ghosts {
+			held = held || luns[lun] > 0
+		}
+		if held {
+			continue
+		}
+		delete(pt.quiet.stuck, lun)
+		pt.mu.Lock()
+		pt.attn[lun] = true
+		pt.mu.Unlock()
+	}
 }
 
 // fencedInVain notes that the ghosts of these LUNs are not fenced, in the login of s.
