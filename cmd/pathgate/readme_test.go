@@ -33,12 +33,15 @@ var (
 	comment    = regexp.MustCompile(`(^|\s)#.*`)
 )
 
-func readReadme(t *testing.T) *readme {
+func readReadme(t *testing.T) *readme { return readDoc(t, "README.md") }
+
+// readDoc takes another page apart likewise.
+func readDoc(t *testing.T, name string) *readme {
 	t.Helper()
 	r := &readme{list: map[string]string{}}
 	fence, section := "", ""
 	var block []string
-	for line := range strings.Lines(readFile(t, "README.md")) {
+	for line := range strings.Lines(readFile(t, name)) {
 		line = strings.TrimSuffix(line, "\n")
 		code, indented := strings.CutPrefix(line, "    ")
 		switch {

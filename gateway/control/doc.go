@@ -11,6 +11,8 @@
 //	POST /v1/paths/{name}/disable  POST /v1/paths/{name}/enable
 //	POST /v1/paths/{name}/fail     POST /v1/paths/{name}/reinstate
 //	GET  /v1/devices               GET /v1/devices/{name, alias or identity}
+//	PATCH, DELETE  /v1/devices/{...}/selector       POST /v1/devices/{...}/switch-group
+//	PUT, DELETE    /v1/aliases/{alias}
 //	GET  /v1/topology?device=NAME  GET /v1/simulate?without=NAME[&without=...][&device=NAME]
 //	GET, POST  /v1/rescan
 //	GET  /v1/disks                 GET /v1/disks/{vm}/{disk}
@@ -22,6 +24,10 @@
 //	GET, PATCH, DELETE  /v1/share-luns/{name, alias or identity}
 //	GET  /v1/share-groups
 //	GET, PATCH, DELETE  /v1/share-groups/{name}
+//	GET  /v1/reservations          GET /v1/reservations/{name}
+//	POST /v1/reservations/{name}/preempt
+//	GET, POST  /v1/rules           DELETE /v1/rules/{number}
+//	GET  /v1/rule-check            GET /v1/masked-paths
 //	GET  /v1/explain?of={vm, vm/disk or LUN}&last=N
 //
 // A list is a JSON array, never null; its element is what GET of one name gives.
@@ -62,5 +68,6 @@
 // # Who may
 //
 // Whoever may connect to the socket may do everything; its mode is the access
-// control. Changes are logged with the process and the user that asked for them.
+// control. What is asked for is logged, and an event of the kind "operator", with the
+// process and the user that asked for it.
 package control
