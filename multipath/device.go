@@ -416,6 +416,10 @@ func (d *Device) judgeLocked(b *backends.Batch, out *outbox, t *task, a *attempt
 // it; without any it waits if the failure was one of paths, and goes up if not.
 func (d *Device) elsewhereLocked(b *backends.Batch, out *outbox, t *task, v verdict, res backends.Result, now time.Time) {
 	left := d.usableLocked() &^ t.tried &^ d.avoidServerLocked(t)
+	if left == 0 && v.effect == effectFault && d.allUnreadyLocked() {
+		d.finishLocked(b, out, t, res, now)
+		return
+	}
 	if left == 0 && v.effect == effectRefuse && d.gone {
 		d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 		return

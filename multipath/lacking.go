@@ -59,6 +59,17 @@ func (d *Device) lacksLocked(out *outbox, op backends.Op, e effect) {
 	}
 }
 
+// allUnreadyLocked tells that every path is down since the logical unit has said there
+// that it is not ready: it is not the paths that are at fault, and no use to wait.
+func (d *Device) allUnreadyLocked() bool {
+	for _, p := range d.paths {
+		if !p.left && p.health != Disabled && !p.unready {
+			return false
+		}
+	}
+	return true
+}
+
 // weaken changes what is advertised by it.
 func (l lacking) weaken(caps *backends.Caps) {
 	*caps &^= l.ops

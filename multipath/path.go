@@ -44,6 +44,7 @@ type Path struct {
 	asked     bool // an administrator waits for a proof, which ends probation
 	history   history
 	noLUN     bool     // quarantined since there is no logical unit
+	unready   bool     // down since the logical unit was not ready
 	swapped   string   // quarantined since another logical unit is there: its identity
 	okGen     uint64   // login in which it was last proved
 	left      bool     // it is no path of the device any more; see leave.go

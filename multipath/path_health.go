@@ -30,7 +30,7 @@ func (d *Device) healthLocked(b *backends.Batch, out *outbox, p *Path, e HealthE
 		}
 		return false
 	}
-	p.health, p.reason, p.changed, p.streak = h, reason, now, 0
+	p.health, p.reason, p.changed, p.streak, p.unready = h, reason, now, 0, false
 	p.rememberLocked(reason, now)
 	d.guardLocked(p, e, now)
 	d.dueLocked(out, p.check.next)
@@ -94,6 +94,7 @@ func (d *Device) effectLocked(b *backends.Batch, out *outbox, p *Path, v verdict
 		}
 	case effectFault:
 		d.healthLocked(b, out, p, EventFault, res.Err().Error(), now)
+		p.unready = p.health == Down
 	case effectRefuse:
 		p.noLUN = res.Class == backends.NoPath || v.class == backends.NoPath
 		d.healthLocked(b, out, p, EventRefused, res.Err().Error(), now)

@@ -79,6 +79,7 @@ func rows() []row {
 		{name: "access change failed", op: w, do: scripted.Check(scsi.CodeImplicitTransitionFailed), times: 1, other: true},
 		{name: "hardware", op: w, do: scripted.Check(scsi.CodeInternalTargetFailure), times: 1, other: true},
 		{name: "hardware, everywhere", op: w, do: scripted.Check(scsi.CodeInternalTargetFailure), all: true, class: backends.Medium},
+		{name: "no medium, everywhere", op: w, do: scripted.Check(scsi.CodeMediumNotPresent), all: true, class: backends.Transport, health: "down"},
 		{name: "no logical unit", op: w, do: scripted.Check(scsi.CodeLUNotSupported), times: 1, other: true, health: "quarantined"},
 		{name: "CRC, once", op: w, do: scripted.Check(scsi.CodeProtocolServiceCRC), times: 1},
 		{name: "CRC, again", op: w, do: scripted.Check(scsi.CodeProtocolServiceCRC), other: true},
