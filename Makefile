@@ -5,7 +5,7 @@
 GO       ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build demo test test-long thrash sim bench fuzz lint fmt clean setup
+.PHONY: all build demo test test-long thrash sim sidebyside bench fuzz lint fmt clean setup
 
 all: build
 
@@ -35,6 +35,12 @@ thrash: setup
 # sim runs random schedules in virtual time, until one fails; SEED=n repeats one.
 sim:
 	$(GO) test -run '^TestWireSchedules$$' -v -timeout 0 ./multipath -seed $(SEED) -wire-schedules $(if $(filter 0,$(SEED)),-1,1)
+
+# sidebyside measures failover beside open-iscsi and dm-multipath, in guests, for about
+# half an hour: the tables of docs/side-by-side.md. TIMES=n makes n times as many cuts.
+TIMES ?= 1
+sidebyside: setup
+	$(GO) test -tags integration,long -run '^TestTable$$' -v -timeout 0 ./integration/sidebyside -times $(TIMES)
 
 # bench compares the gateway with qemu-nbd, nbdkit and the bare target.
 bench: build setup

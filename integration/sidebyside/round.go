@@ -30,7 +30,10 @@ type Round struct {
 // mends the path. It returns when both contenders use both paths again.
 func (b *Bed) Cut(t testing.TB, k Kind) Round {
 	t.Helper()
-	r := Round{Profile: b.profile.Name, Kind: k, Path: b.choose(t)}
+	r := Round{Profile: b.profile.Name, Kind: k}
+	if k != None {
+		r.Path = b.choose(t)
+	}
 	if _, err := b.load.Mark(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +60,7 @@ func (b *Bed) Cut(t testing.TB, k Kind) Round {
 		t.Fatalf("%v: %v", k, err)
 	}
 	b.ready(t)
-	t.Logf("measured: %s: %v of path %d: pathgate %v, nothing ended for %v; dm-multipath %v, nothing ended for %v", r.Profile, k, r.Path,
+	t.Logf("measured: %s: %v, path %d: pathgate %v, nothing ended for %v; dm-multipath %v, nothing ended for %v", r.Profile, k, r.Path,
 		short(r.Reports[Pathgate].Longest), short(r.Reports[Pathgate].Gap), short(r.Reports[DM].Longest), short(r.Reports[DM].Gap))
 	if p := r.Reports[Pathgate]; p.Errors > 0 {
 		t.Errorf("%d requests to pathgate failed: %s", p.Errors, p.Failed)

@@ -15,7 +15,7 @@ import (
 const (
 	block   = 4096
 	workers = 8
-	span    = 4 << 20 // bytes for each worker
+	span    = 16 << 20 // bytes for each worker: no block is written twice in 200 s
 	pause   = 50 * time.Millisecond
 )
 
