@@ -5,6 +5,8 @@
 package alua
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -168,7 +170,7 @@ func preferredGroup(t *testing.T, a *array) {
 	}
 }
 
-// switchGroup: a person makes a standby group active.
+// switchGroup: a person makes a standby group active, by the command of docs/alua.md.
 func switchGroup(t *testing.T, a *array) {
 	a.set(t, lio.ActiveOptimized, lio.Standby)
 	g := a.gateway(t, "{"+queue+", failback: manual}", nil)
@@ -176,7 +178,15 @@ func switchGroup(t *testing.T, a *array) {
 	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 20)
 	mark := g.Events.Mark()
-	if out := g.MustCLI(t, "device", "switch-group", "vmhba0:0:0", "1"); out != "device vmhba0:0:0: uses group 1 (optimized)\n" {
+	text, err := os.ReadFile("../../docs/alua.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`(?m)^pathgate (.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(shown) != 1 {
+		t.Fatalf("docs/alua.md shows %q", shown)
+	}
+	if out := g.MustCLI(t, strings.Fields(shown[0][1])...); out != "device vmhba0:0:0: uses group 1 (optimized)\n" {
 		t.Errorf("got %q", out)
 	}
 	if e := g.Events.Wait(t, mark, patience, gate.Kind("operator")); e.Attrs["verb"] != "device switch-group" || e.Attrs["group"] != "1" || e.Device != "vmhba0:0:0" {
