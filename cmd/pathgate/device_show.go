@@ -24,7 +24,8 @@ func newDeviceShowCmd(to *target) *cobra.Command {
 		Use:   "show NAME",
 		Short: "Show one device",
 		Long: `Show one device: its state and paths with the VMs that use them, how its paths are
-selected and whether that was configured or set, and what fences old writes.`,
+selected and whether that was configured or set, what fences old writes, and the last
+changes of its paths.`,
 		Args:              oneArg("NAME"),
 		ValidArgsFunction: completeDevices(to),
 	}
@@ -82,7 +83,10 @@ func printDevice(w io.Writer, d control.Device, all []control.Path) error {
 	if len(d.UsedBy) > 0 {
 		s.line("used by", "%s", strings.Join(d.UsedBy, ", "))
 	}
-	return s.print(w)
+	if err := s.print(w); err != nil {
+		return err
+	}
+	return printChanges(w, d.History, column[control.DeviceChange]{name: "PATH", value: func(c control.DeviceChange) string { return c.Path }})
 }
 
 func heldText(held map[string]int) string {

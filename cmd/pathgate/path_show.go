@@ -72,18 +72,14 @@ func showPath(w io.Writer, p *control.Path, now time.Time) error {
 			s.line(l[0], "%s", l[1])
 		}
 	}
-	if err := s.print(w); err != nil || len(p.History) == 0 {
+	if err := s.print(w); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(w, "\nlast changes:"); err != nil {
-		return err
+	list := make([]control.DeviceChange, len(p.History))
+	for i, c := range p.History {
+		list[i].PathChange = c
 	}
-	return printTable(w, p.History, []column[control.PathChange]{
-		{name: "TIME", value: func(c control.PathChange) string { return c.Time.UTC().Format(eventTime) }},
-		{name: "HEALTH", value: func(c control.PathChange) string { return c.Health }},
-		{name: "ACCESS", value: func(c control.PathChange) string { return c.Access }},
-		{name: "REASON", value: func(c control.PathChange) string { return c.Reason }},
-	}, false)
+	return printChanges(w, list)
 }
 
 // requests gives a number of requests and their bytes, "12, 48KiB".

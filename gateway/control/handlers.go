@@ -46,6 +46,7 @@ func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	d.History = s.history(d.Name)
 	return writeJSON(w, d)
 }
 

@@ -123,6 +123,9 @@ type Device struct {
 	Reason string `json:"reason,omitempty"` // why State is not available
 	// UsedBy are the disks ("vm1/root") with an extent here.
 	UsedBy []string `json:"used_by,omitempty"`
+	// History is the last changes of its paths, oldest first, at most DeviceHistory. Only
+	// where one device is asked for.
+	History []DeviceChange `json:"history,omitempty"`
 }
 
 // The values of Device.State.

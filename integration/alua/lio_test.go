@@ -96,12 +96,12 @@ func transition(t *testing.T, a *array) {
 	l.stop(t)
 }
 
-// cut resets what goes through proxy i, and refuses more. Nobody can fence over another
+// cut resets what goes to group 0, and refuses more. Nobody can fence over another
 // portal group what went there, so a load that writes twice to one place ends well only
 // after Clear.
-func (a *array) cut(i int) {
-	a.proxies[i].MustSet(proxy.Fault{Kind: proxy.Refuse})
-	a.proxies[i].ResetConns()
+func (a *array) cut() {
+	a.proxies[0].MustSet(proxy.Fault{Kind: proxy.Refuse})
+	a.proxies[0].ResetConns()
 }
 
 // processorFailover: all paths of the active group are lost, and the other is on
@@ -114,7 +114,7 @@ func processorFailover(t *testing.T, a *array) {
 	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 50)
 	mark, from := g.Events.Mark(), a.data(1)
-	a.cut(0)
+	a.cut()
 	e := g.Events.Wait(t, mark, patience, gate.Kind("group-switch"))
 	if e.Attrs["method"] != "set-target-port-groups" || !strings.Contains(e.Message, "group 1 instead of 0") {
 		t.Errorf("%v", e)
@@ -139,7 +139,7 @@ func lostGroup(t *testing.T, a *array) {
 	l := startLoad(t, g, a.proxies)
 	a.busy(t, 0, 50)
 	from := a.data(1)
-	a.cut(0)
+	a.cut()
 	eventually(t, func() bool {
 		states, err := a.srv.ALUAs(t.Context(), 0)
 		return err == nil && states[1] == lio.ActiveOptimized

@@ -152,7 +152,7 @@ func simulateProcessor(t *testing.T, a *array) {
 				}
 			}
 		} else {
-			a.cut(0)
+			a.cut()
 		}
 		s.cameTrue(t, g)
 		if c.moves {
@@ -184,6 +184,6 @@ func simulateImplicit(t *testing.T, a *array) {
 	if s.Moves || len(s.Left) != 0 || !s.VMs[0].BelowReservation {
 		t.Errorf("told %+v", s)
 	}
-	a.cut(0)
+	a.cut()
 	s.cameTrue(t, g)
 }
