@@ -15,7 +15,8 @@ import (
 // An event over the bound replaces the one of its kind that is held. What is held
 // goes out at the end of the window, or before another event about the same object,
 // so that a reader who follows an object sees its changes in order and never misses
-// what it came to in the end.
+// what it came to in the end. What administrators ask for is never held: each has
+// somebody who did it.
 type limiter struct {
 	burst   int // negative: no limit
 	window  time.Duration
@@ -54,6 +55,11 @@ func (l *limiter) admit(now time.Time, e Event, emit func(Event)) (wake time.Tim
 		return wake
 	}
 	o := l.object(now, e, emit)
+	if e.Kind == KindOperator {
+		o.release(emit)
+		emit(e)
+		return wake
+	}
 	i := slices.IndexFunc(o.kinds, func(k kindLimit) bool { return k.kind == e.Kind })
 	if i < 0 {
 		i = len(o.kinds)

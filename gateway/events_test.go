@@ -430,3 +430,22 @@ func BenchmarkPublish(b *testing.B) {
 		bus.Publish(Event{Kind: KindQueuePark, VM: "vm1", Disk: "root"})
 	}
 }
+
+// TestBusOperatorsAreNotHeld: each request of an administrator is told, however many
+// there are, and in its place among the events of the object.
+func TestBusOperatorsAreNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBus(BusOptions{Burst: 1})
+		defer b.Close()
+		for range 2 {
+			b.Publish(Event{Kind: KindPathDown, Path: "p"})
+		}
+		for range 5 {
+			b.Publish(Event{Kind: KindOperator, Path: "p"})
+		}
+		want := []string{"path-down p", "path-down p", "operator p", "operator p", "operator p", "operator p", "operator p"}
+		if diff := cmp.Diff(want, texts(b.Recent(99, nil))); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -5,6 +5,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -26,10 +27,18 @@ func (s *Server) withOperator(h handler) handler {
 func (s *Server) operated(r *http.Request, o Operation) {
 	who := peerOf(r.Context())
 	o.UID, o.PID = who.uid, who.pid
-	s.opt.Log.Info("control request", "verb", o.Verb, "path", o.Path, "device", o.Device, "details", o.Details, "uid", o.UID, "pid", o.PID)
-	if s.operator != nil {
+	if s.operator != nil { // which has the event logged too
 		s.operator.Operated(o)
+		return
 	}
+	attrs := []slog.Attr{slog.String("verb", o.Verb)}
+	for _, a := range append(Attrs{{"path", o.Path}, {"device", o.Device}}, o.Details...) {
+		if a.Value != "" {
+			attrs = append(attrs, slog.String(a.Key, a.Value))
+		}
+	}
+	attrs = append(attrs, slog.Int("uid", o.UID), slog.Int("pid", o.PID))
+	s.opt.Log.LogAttrs(r.Context(), slog.LevelInfo, "control request", attrs...)
 }
 
 // outcome gives the answer to the error of something that was done to an object.
