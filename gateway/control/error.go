@@ -43,14 +43,15 @@ var (
 	ErrInvalid = errors.New("not allowed")
 )
 
-// NotFound, Conflict and Invalid make err, which tells why, one that is ErrNotFound,
-// ErrConflict or ErrInvalid. Its text stays as it is: a client reads it.
+// NotFound makes err, which tells why, one that is ErrNotFound. Its text stays as it
+// is: a client reads it.
 func NotFound(err error) error { return refused{err, ErrNotFound} }
 
-// Conflict is told at NotFound.
+// Conflict makes err one that is ErrConflict, likewise.
 func Conflict(err error) error { return refused{err, ErrConflict} }
 
-// Invalid is told at NotFound.
+// Invalid makes err, which tells the key, the value and the rule, one that is
+// ErrInvalid, likewise.
 func Invalid(err error) error { return refused{err, ErrInvalid} }
 
 type refused struct {
