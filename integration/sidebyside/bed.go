@@ -63,7 +63,7 @@ vms:
       - {name: root, lun: "vmhba0:0:2"}
 nbd: {listen: ["unix:/run/pathgate/nbd.sock"]}
 timeouts: {failback: 1s}
-marginal: {losses: 0}
+marginal: {losses: 0, request-errors: 0}
 `
 
 // New starts a bed, and ends it with the test.
