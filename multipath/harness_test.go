@@ -26,6 +26,7 @@ type memStore struct {
 	puts     int
 	fail     error
 	gate     chan struct{} // if not nil, PutGhosts waits for it
+	opens    time.Duration // a record of a path in use takes so long
 }
 
 func newMemStore() *memStore {
@@ -79,8 +80,11 @@ func ghostKey(g GhostRecord) string {
 
 func (s *memStore) PutGhosts(list ...GhostRecord) error {
 	s.mu.Lock()
-	gate := s.gate
+	gate, opens := s.gate, s.opens
 	s.mu.Unlock()
+	if list[0].ITT == openITT {
+		time.Sleep(opens)
+	}
 	if gate != nil && list[0].ITT != openITT {
 		<-gate
 	}

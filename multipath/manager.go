@@ -112,6 +112,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	err := m.shutdown(endWork)
 	endDevices()
 	m.wg.Wait()
+	for _, pt := range m.portList() {
+		pt.retire() // what was taken into use to the last
+	}
 	m.keeper.close()
 	kept.Wait()
 	return err
@@ -162,9 +165,6 @@ func (m *Manager) shutdown(endWork func()) error {
 		})
 	}
 	wg.Wait()
-	for _, pt := range ports {
-		pt.retire()
-	}
 	return errors.Join(append(errs, fails...)...)
 }
 

@@ -106,3 +106,22 @@ func TestScanProvesFirstWhatWaits(t *testing.T) {
 		}
 	})
 }
+
+// A stop that comes while a path is being taken into use leaves no record of it: the
+// next start would have to fence it.
+func TestStopDuringProofLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, _, _ := oneDisk(t, nil)
+		bd.store.mu.Lock()
+		bd.store.opens = 5 * time.Second
+		bd.store.mu.Unlock()
+		for _, p := range portals(2) {
+			bd.net.reset(p, "")
+		}
+		time.Sleep(time.Second)
+		bd.stop()
+		if list, _ := bd.store.Ghosts(); len(list) != 0 {
+			t.Errorf("got %d records after a clean stop, want none: %+v", len(list), list)
+		}
+	})
+}
