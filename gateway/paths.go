@@ -216,6 +216,7 @@ func (s pathStore) Ghosts() ([]multipath.GhostRecord, error) {
 	for _, g := range stored {
 		list = append(list, multipath.GhostRecord{
 			Device: g.Device, Path: g.Path, Whole: g.Whole, Offset: g.Offset, Length: g.Length,
+			Target: g.Target, Portal: g.Portal, Tagged: g.Tagged, GroupTag: g.GroupTag,
 			Run: g.Epoch, Generation: g.Generation, ITT: g.ITT, CmdSN: g.CmdSN, Time: g.Time,
 		})
 	}
@@ -227,6 +228,7 @@ func storedGhosts(list []multipath.GhostRecord) []GhostRecord {
 	for _, g := range list {
 		stored = append(stored, GhostRecord{
 			Device: g.Device, Path: g.Path, Whole: g.Whole, Offset: g.Offset, Length: g.Length,
+			Target: g.Target, Portal: g.Portal, Tagged: g.Tagged, GroupTag: g.GroupTag,
 			Epoch: g.Run, Generation: g.Generation, ITT: g.ITT, CmdSN: g.CmdSN, Time: g.Time,
 		})
 	}

@@ -25,8 +25,14 @@ type GhostRecord struct {
 	Path       string `json:"path"`
 	Epoch      uint64 `json:"epoch"`
 	Generation uint64 `json:"generation"`
-	ITT        uint32 `json:"itt"`
-	CmdSN      uint32 `json:"cmdsn"`
+	// Target and Portal are those of the path, GroupTag, if Tagged, the target portal
+	// group of the login.
+	Target   string `json:"target,omitempty"`
+	Portal   string `json:"portal,omitempty"`
+	Tagged   bool   `json:"tagged,omitempty"`
+	GroupTag uint16 `json:"group_tag,omitempty"`
+	ITT      uint32 `json:"itt"`
+	CmdSN    uint32 `json:"cmdsn"`
 	// Time is when the path was lost; only for people and for QuiesceTime.
 	Time time.Time `json:"time"`
 }

@@ -20,8 +20,8 @@ func TestCheckerGoesOnAfterProof(t *testing.T) {
 		defer bd.stop()
 		time.Sleep(time.Minute)
 		bd.net.with(func() {
-			for port := range s.conns { // the next check meets it
-				l.attn[port] = backends.Sense{Valid: true, Key: 6, ASC: 0x29}
+			for _, c := range s.conns { // the next check meets it
+				l.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x29}
 			}
 		})
 		time.Sleep(time.Minute)

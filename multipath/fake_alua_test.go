@@ -168,8 +168,8 @@ func (a *fakeALUA) change(l *fakeLUN, id uint16, s scsi.AccessState) {
 	if a.mute {
 		return
 	}
-	for port := range l.srv.conns {
-		l.attn[port] = backends.Sense{Valid: true, Key: 6, ASC: 0x2a, ASCQ: 6}
+	for _, c := range l.srv.conns {
+		l.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x2a, ASCQ: 6}
 	}
 }
 

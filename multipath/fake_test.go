@@ -54,7 +54,7 @@ type fakeServer struct {
 	name    string
 	luns    map[uint16]*fakeLUN
 	stopped bool
-	conns   map[string]*fakeConn // by initiator port
+	conns   map[string]*fakeConn // by initiator port and portal group
 	noLUN0  bool                 // REPORT LUNS is refused
 	removed bool                 // logins are told that there is no such target
 }
@@ -223,6 +223,9 @@ type fakeNexus struct {
 
 func (n *fakeNexus) port() string { return n.conn.name + "/" + n.tp.Target + "/" + n.tp.Portal }
 
+// nexus is what a login to p reinstates.
+func (n *fakeNexus) nexus(p *fakePortal) string { return fmt.Sprint(n.port(), ",t,", p.tag) }
+
 // run delivers all that the nexus tells, in order.
 func (n *fakeNexus) run() {
 	var b backends.Batch
@@ -321,14 +324,14 @@ func (n *fakeNexus) arrive(at uint64) {
 		n.later(0, func() { n.failed(at, backends.LossDenied) })
 		return
 	}
-	if old := s.conns[n.port()]; old != nil { // reinstatement
+	if old := s.conns[n.nexus(p)]; old != nil { // reinstatement
 		old.gone = true
 		old.unread = nil
 	}
 	n.net.logins++
 	n.gen++
 	c := &fakeConn{port: n.port(), nexus: n, gen: n.gen, ours: true}
-	s.conns[n.port()] = c
+	s.conns[n.nexus(p)] = c
 	n.up = c
 	for _, l := range s.luns {
 		l.attn[n.port()] = backends.Sense{Valid: true, Key: 6, ASC: 0x29}
@@ -438,7 +441,7 @@ func (n *fakeNexus) Logout() {
 
 func (n *fakeNexus) forgottenLocked() {
 	if p, _ := n.way(); p != nil && !p.srv.stopped {
-		delete(p.srv.conns, n.port())
+		delete(p.srv.conns, n.nexus(p))
 	}
 }
 
@@ -862,9 +865,9 @@ func (s *fakeSession) abort(t *backends.TaskManagement, answer func(backends.TMR
 // was swallowed is forgotten without an answer.
 func (l *fakeLUN) reset(port string, done func()) {
 	raise := func() {
-		for other := range l.srv.conns {
-			if other != port {
-				l.attn[other] = backends.Sense{Valid: true, Key: 6, ASC: 0x29}
+		for _, c := range l.srv.conns {
+			if c.port != port {
+				l.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x29}
 			}
 		}
 		done()

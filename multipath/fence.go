@@ -40,8 +40,12 @@ func (pt *port) reinstate(ctx context.Context, s snapshot, ghosts map[*Device]ma
 		return f.notTill.Sub(now)
 	}
 	// The session logs in by itself over its own way. Only where that has just
-	// worked is it worth waiting for.
+	// worked, or was not tried yet, is it worth waiting for.
 	switch s.loss.Class {
+	case 0:
+		if left := f.since.Add(pt.m.cfg.Timers.FenceLogin).Sub(now); left > 0 {
+			return left
+		}
 	case backends.LossReset, backends.LossProtocol, backends.LossLogout, backends.LossRelogin, backends.LossClosed:
 		if left := s.lostAt.Add(pt.m.cfg.Timers.OwnRoute).Sub(now); left > 0 {
 			return left
@@ -89,7 +93,7 @@ func (pt *port) fenceAll(ctx context.Context, s snapshot, ghosts map[*Device]map
 	if pt.fence.since.IsZero() {
 		pt.fenceStart(time.Now(), ghosts)
 	}
-	if pt.preemptAll(ctx, s.gen, onlyAborted(ghosts)) {
+	if pt.preemptAll(ctx, s.gen, pt.byKeyOnly(ghosts, s)) {
 		return atOnce
 	}
 	if !s.own && (!s.tagKnown || pt.loginTag() != s.tag) {
@@ -165,13 +169,14 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 			return err
 		}
 	}
-	r, err := d.resetOver(ctx, pt, q.sess)
+	tag := pt.loginTag()
+	r, err := d.resetOver(ctx, pt, q.sess, gen)
 	if err != nil {
 		return err
 	}
 	switch r {
 	case backends.TMComplete:
-		d.fence(pt, lun, gen, n, fenceMethod)
+		d.fence(pt, lun, gen, n, fenceMethod, func(g *ghost) bool { return !g.strayIn(tag) })
 		return nil
 	case backends.TMNoLUN:
 		if p := pt.known()[lun]; p != nil {
@@ -182,9 +187,14 @@ func (pt *port) fenceLUN(ctx context.Context, d *Device, lun uint16, gen uint64,
 	return fmt.Errorf("LOGICAL UNIT RESET: %v", r)
 }
 
-// resetOver sends a LOGICAL UNIT RESET over sess, a session of via. Dispatch to the
-// target stops for it, for ResetGap at most.
-func (d *Device) resetOver(ctx context.Context, via *port, sess backends.Session) (backends.TMResponse, error) {
+// errRelogin: what answered the reset may be another logical unit than the one that was
+// identified.
+var errRelogin = errors.New("the session was lost before the LOGICAL UNIT RESET was answered")
+
+// resetOver sends a LOGICAL UNIT RESET over sess, a session of via whose LUN was
+// identified in the login gen. Dispatch to the target stops for it, for ResetGap at
+// most. Its answer counts only in that login: the next one may lead elsewhere (H5).
+func (d *Device) resetOver(ctx context.Context, via *port, sess backends.Session, gen uint64) (backends.TMResponse, error) {
 	// One after the other: on tgtd the second function that waits for a command
 	// takes the place of the first, which is then never answered (rule 9).
 	select {
@@ -213,6 +223,9 @@ func (d *Device) resetOver(ctx context.Context, via *port, sess backends.Session
 	}
 	d.resetDone(via, t.Response)
 	d.unhold(same)
+	if t.Response == backends.TMComplete && via.state().gen != gen {
+		return 0, errRelogin
+	}
 	return t.Response, nil
 }
 
@@ -310,21 +323,21 @@ func (d *Device) resetDone(pt *port, r backends.TMResponse) {
 	b.Run()
 }
 
-// fence lets go the ghosts on pt of logins before gen, which method has proved dead.
-func (d *Device) fence(pt *port, lun uint16, gen uint64, n int, method string) {
+// fence lets go the ghosts on pt of logins before gen that dead names, as method has
+// proved.
+func (d *Device) fence(pt *port, lun uint16, gen uint64, n int, method string, dead func(*ghost) bool) {
 	var b backends.Batch
 	out := newOutbox()
 	now := time.Now()
 	d.mu.Lock()
+	held := d.heldWritesLocked()
+	mine := func(g *ghost) bool { return g.port == pt && g.lun == lun && g.gen < gen && g.over == "" }
+	d.fencedLocked(&b, out, func(g *ghost) bool { return mine(g) && dead(g) }, method, now)
 	for _, p := range d.paths {
-		if p.port == pt && p.lun == lun {
+		if p.port == pt && p.lun == lun && !slices.ContainsFunc(d.ghosts, mine) {
 			p.fenced = max(p.fenced, gen)
 		}
 	}
-	held := d.heldWritesLocked()
-	d.fencedLocked(&b, out, func(g *ghost) bool {
-		return g.port == pt && g.lun == lun && g.gen < gen && g.over == ""
-	}, method, now)
 	if len(d.ghosts) == 0 {
 		d.takenAway = nil
 	}
@@ -347,11 +360,15 @@ func (d *Device) heldWrites() int {
 	return d.heldWritesLocked()
 }
 
-// ghostsOn gives the ghosts of logins before gen on pt, by device and LUN.
-func (m *Manager) ghostsOn(pt *port, gen uint64) map[*Device]map[uint16]int {
+// anyGhost is for ghostsOn.
+func anyGhost(*ghost) bool { return true }
+
+// ghostsOn gives the ghosts of logins before gen on pt that want names, by device and
+// LUN.
+func (m *Manager) ghostsOn(pt *port, gen uint64, want func(*ghost) bool) map[*Device]map[uint16]int {
 	var all map[*Device]map[uint16]int
 	for _, d := range m.Devices() {
-		if luns := d.ghostsOn(pt, gen); luns != nil {
+		if luns := d.ghostsOn(pt, gen, want); luns != nil {
 			if all == nil {
 				all = map[*Device]map[uint16]int{}
 			}

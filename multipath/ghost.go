@@ -38,7 +38,8 @@ func (d *Device) ghostLocked(b *backends.Batch, out *outbox, a *attempt, now tim
 	}
 	g := &ghost{d: d, c: a.c, path: p.name, port: p.port, lun: p.lun, gen: gen, key: p.keyIn(gen), at: now, rec: GhostRecord{
 		Device: d.key, Path: p.name, Offset: a.c.off, Length: a.c.end - a.c.off,
-		Run: d.m.cfg.Run, Generation: gen, ITT: a.req.Attempt.ITT, CmdSN: a.req.Attempt.CmdSN, Time: now,
+		Run: d.m.cfg.Run, Generation: gen, Target: p.port.target, Portal: p.port.portal, Tagged: true, GroupTag: p.tag,
+		ITT: a.req.Attempt.ITT, CmdSN: a.req.Attempt.CmdSN, Time: now,
 	}}
 	first := !slices.ContainsFunc(d.ghosts, func(o *ghost) bool { return o.path == g.path })
 	a.c.ghosts++
@@ -156,12 +157,17 @@ func (d *Device) heldWritesLocked() (n int) {
 	return n
 }
 
-// ghostsOn counts the ghosts of a LUN on a port by the generations below gen.
-func (d *Device) ghostsOn(pt *port, gen uint64) (luns map[uint16]int) {
+// strayIn tells that g's session was with another portal group: a login to this one
+// does not replace it.
+func (g *ghost) strayIn(tag uint16) bool { return g.rec.Tagged && g.rec.GroupTag != tag }
+
+// ghostsOn counts the ghosts on a port by the generations below gen that want names,
+// by LUN.
+func (d *Device) ghostsOn(pt *port, gen uint64, want func(*ghost) bool) (luns map[uint16]int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, g := range d.ghosts {
-		if g.port == pt && g.gen < gen && g.over == "" {
+		if g.port == pt && g.gen < gen && g.over == "" && want(g) {
 			if luns == nil {
 				luns = map[uint16]int{}
 			}

@@ -72,8 +72,8 @@ func TestH05UnitAttention(t *testing.T) {
 			d := bd.device()
 			l := a.luns[1]
 			raise := func() {
-				for port := range a.conns {
-					l.attn[port] = backends.Sense{Valid: true, Key: uint8(ua.Key()), ASC: ua.ASC(), ASCQ: ua.ASCQ()}
+				for _, c := range a.conns {
+					l.attn[c.port] = backends.Sense{Valid: true, Key: uint8(ua.Key()), ASC: ua.ASC(), ASCQ: ua.ASCQ()}
 				}
 			}
 			// The same unit: nothing is seen above.
@@ -351,8 +351,8 @@ func TestH11Growth(t *testing.T) {
 					l.m.b = append(l.m.b, make([]byte, fakeSize)...)
 				}
 				l.size = 2 * fakeSize
-				for port := range s.conns {
-					l.attn[port] = backends.Sense{Valid: true, Key: 6, ASC: 0x2a, ASCQ: 9}
+				for _, c := range s.conns {
+					l.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x2a, ASCQ: 9}
 				}
 			})
 			for i := range 4 {

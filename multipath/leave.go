@@ -43,12 +43,9 @@ func (pt *port) letGo(p *Path, reason string) bool {
 	pt.mu.Lock()
 	d.mu.Lock()
 	busy := p.busyLocked()
-	var rec *GhostRecord
+	var old []GhostRecord
 	if !busy {
-		if p.opened {
-			r := p.openRecordLocked(p.openGen, p.openAt)
-			rec = &r
-		}
+		old = p.opens
 		delete(pt.paths, p.lun)
 		d.leaveLocked(&b, out, p, now)
 		out.event(Event{Kind: PathRemoved, Device: d.name, Path: p.name, Reason: reason})
@@ -57,11 +54,7 @@ func (pt *port) letGo(p *Path, reason string) bool {
 	pt.mu.Unlock()
 	d.send(&b, out)
 	b.Run()
-	if rec != nil {
-		if err := pt.m.cfg.Store.DeleteGhosts(*rec); err != nil {
-			pt.m.event(Event{Kind: StoreFailed, Device: d.name, Path: p.name, Reason: err.Error()})
-		}
-	}
+	pt.m.dropRecords(p.name, old)
 	return !busy
 }
 
@@ -74,7 +67,7 @@ func (d *Device) leaveLocked(b *backends.Batch, out *outbox, p *Path, now time.T
 		}
 	}
 	p.server = nil
-	p.left, p.live, p.health, p.proved, p.opened = true, false, Disabled, false, false
+	p.left, p.live, p.health, p.proved, p.opens = true, false, Disabled, false, nil
 	p.facts, p.strange, p.sized, p.noLUN, p.swapped = facts{}, false, false, false, ""
 	p.token, p.tokens, p.known, p.markedGen = 0, nil, nil, 0
 	p.foreign, p.remark, p.reserved = false, false, 0

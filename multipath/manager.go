@@ -105,6 +105,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	kept.Go(m.keeper.run)
 	m.wg.Go(func() { m.watchIncidents(work) })
 	m.discoverAll()
+	m.revive()
 	select {
 	case <-ctx.Done():
 	case <-m.stop:

@@ -317,7 +317,7 @@ func (pt *port) remove(p *Path, keysLeft, flushed bool) bool {
 	pt.mu.Lock()
 	d.mu.Lock()
 	known := pt.claimFacts(p.lun).with(&p.facts)
-	rule, opened, rec := p.mask, p.opened, p.openRecordLocked(p.openGen, p.openAt)
+	rule, old := p.mask, p.opens
 	stays := !flushed && p.live && d.lastToCacheLocked(p)
 	gone := rule != 0 && p.first == nil && !stays
 	if gone {
@@ -343,10 +343,8 @@ func (pt *port) remove(p *Path, keysLeft, flushed bool) bool {
 	if gone {
 		pt.hide(p.lun, maskedLUN{rule: rule, facts: known, device: d.name}, false)
 	}
-	if gone && opened {
-		if err := m.cfg.Store.DeleteGhosts(rec); err != nil {
-			m.event(Event{Kind: StoreFailed, Device: d.name, Path: p.name, Reason: err.Error()})
-		}
+	if gone {
+		m.dropRecords(p.name, old)
 	}
 	return !stays
 }

@@ -55,20 +55,18 @@ type Path struct {
 	remark    bool     // the token has to be looked after again
 	foreign   bool     // others have registrations or a reservation there
 	reserved  ReservationState
-	preempted bool    // its key was taken away to fence it, and it has not logged in since
-	tag       uint16  // target portal group of the last login over its own way
-	server    *server // whose cache it leads to
-	fenced    uint64  // attempts of earlier generations cannot run any more
-	opened    bool    // the store has a record of it in use
-	openGen   uint64  // generation in that record
-	openAt    time.Time
-	swallow   time.Time // until then a unit attention is that of our own reset; zero: none is expected
-	waits     bool      // marginal, and held there by the failback rule
-	streak    uint8     // failures in a row
-	fails     uint8     // times down since it was last stable for long, less one; 255: or more
-	failedAt  uint64    // offset of the last request that failed by the path's fault
-	ours      bool      // its session is lost by our own doing
-	cause     string    // what broke beyond the path itself, while it is down; "": nothing
+	preempted bool          // its key was taken away to fence it, and it has not logged in since
+	tag       uint16        // target portal group of the last login over its own way
+	server    *server       // whose cache it leads to
+	fenced    uint64        // attempts of earlier generations cannot run any more
+	opens     []GhostRecord // of it in use, as the store has them: the last is that of the last login
+	swallow   time.Time     // until then a unit attention is that of our own reset; zero: none is expected
+	waits     bool          // marginal, and held there by the failback rule
+	streak    uint8         // failures in a row
+	fails     uint8         // times down since it was last stable for long, less one; 255: or more
+	failedAt  uint64        // offset of the last request that failed by the path's fault
+	ours      bool          // its session is lost by our own doing
+	cause     string        // what broke beyond the path itself, while it is down; "": nothing
 	vigil     vigil
 	check     checker
 

@@ -284,7 +284,7 @@ type snapshot struct {
 	due                              time.Duration // until the next scan
 	gone                             time.Duration // until a login that found no target is tried again; 0: not
 	gen, scanned                     uint64
-	tag                              uint16
+	tag, loginTag                    uint16 // of the last own login, and of the last one
 	loss                             backends.Loss
 	lostAt                           time.Time
 }
@@ -295,7 +295,7 @@ func (pt *port) state() snapshot {
 	t := &pt.m.cfg.Timers
 	s := snapshot{
 		up: pt.up, own: pt.login.Route.Own(), tagKnown: pt.tagKnown, trying: pt.trying, again: pt.again,
-		gen: pt.login.Generation, scanned: pt.scanned, tag: pt.tag, loss: pt.loss, lostAt: pt.lostAt, leave: pt.leave,
+		gen: pt.login.Generation, scanned: pt.scanned, tag: pt.tag, loginTag: pt.login.GroupTag, loss: pt.loss, lostAt: pt.lostAt, leave: pt.leave,
 		due: time.Until(pt.scanAt.Add(t.Rescan)),
 	}
 	if pt.denied == 1 {
@@ -338,14 +338,10 @@ const atOnce = -1
 // step does one thing, and tells when to look again.
 func (pt *port) step(ctx context.Context) time.Duration {
 	s := pt.state()
-	gen := s.gen
-	if !s.up {
-		gen++ // those of the session that was lost
-	}
 	if s.leave == 0 || s.gen != pt.leaveGen {
 		pt.left()
 	}
-	ghosts := pt.fenceable(pt.m.ghostsOn(pt, gen))
+	ghosts := pt.toFence(s)
 	switch {
 	case !s.up && len(ghosts) == 0:
 		return pt.idle(s)

@@ -48,38 +48,72 @@ func (d *Device) mayPreempt() bool {
 	return d.rule.Reservation.AllRegistrants && (d.rule.FenceAbort || d.mayReset())
 }
 
-// fenceable gives those of ghosts that something may fence. What nothing may is
-// told once; its ranges stay held, and the path is used for all else meanwhile.
-func (pt *port) fenceable(ghosts map[*Device]map[uint16]int) map[*Device]map[uint16]int {
+// toFence gives the ghosts on pt that something may fence. What nothing may is told
+// once; its ranges stay held, and the path is used for all else meanwhile.
+func (pt *port) toFence(s snapshot) map[*Device]map[uint16]int {
+	gen := s.gen
+	if !s.up {
+		gen++ // those of the session that was lost
+	}
+	ghosts := pt.m.ghostsOn(pt, gen, anyGhost)
 	for d := range pt.helpless {
 		if ghosts[d] == nil {
 			delete(pt.helpless, d)
 		}
 	}
-	for d, luns := range ghosts {
-		if d.mayReset() || d.mayPreempt() {
+	for d, all := range ghosts {
+		left, why := d.fenceable(pt, gen, s)
+		if why == "" {
 			continue
 		}
-		delete(ghosts, d)
-		if pt.helpless[d] {
-			continue
+		if ghosts[d] = left; left == nil {
+			delete(ghosts, d)
 		}
-		pt.helpless[d] = true
-		for lun, n := range luns {
-			pt.m.event(Event{
-				Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Count: n, Held: d.heldWrites(),
-				Reason: "LOGICAL UNIT RESET is off here, since others use the LUN or the rule says so: writes that overlap wait",
-			})
+		if !pt.helpless[d] {
+			pt.helpless[d] = true
+			pt.unfenceable(d, all, why)
 		}
 	}
 	return ghosts
 }
 
-// onlyAborted gives the ghosts of LUNs that must not be reset.
-func onlyAborted(ghosts map[*Device]map[uint16]int) map[*Device]map[uint16]int {
+// fenceable gives the ghosts of d on pt that something may fence, and why not all of
+// them; "" when it is all.
+func (d *Device) fenceable(pt *port, gen uint64, s snapshot) (luns map[uint16]int, why string) {
+	reset := d.mayReset()
+	if !reset && !d.mayPreempt() {
+		return nil, "LOGICAL UNIT RESET is off here, since others use the LUN or the rule says so"
+	}
+	stray := d.ghostsOn(pt, gen, func(g *ghost) bool { return s.up && g.strayIn(s.loginTag) })
+	for lun := range stray {
+		if h, _ := d.helper(pt, d.ghostTokens(pt, lun, gen)); d.mayPreempt() && h != nil {
+			delete(stray, lun) // by key
+		}
+	}
+	if len(stray) == 0 {
+		return nil, ""
+	}
+	return d.ghostsOn(pt, gen, func(g *ghost) bool { return !g.strayIn(s.loginTag) }),
+		fmt.Sprintf("the portal is in group %d now, where a login replaces no session of its old group", s.loginTag)
+}
+
+// unfenceable tells of ghosts that nothing here fences.
+func (pt *port) unfenceable(d *Device, luns map[uint16]int, why string) {
+	for lun, n := range luns {
+		pt.m.event(Event{
+			Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Count: n, Held: d.heldWrites(),
+			Reason: why + ": writes that overlap wait",
+		})
+	}
+}
+
+// byKeyOnly gives the ghosts of LUNs that must not be reset, and those that a login to
+// that portal group does not reach.
+func (pt *port) byKeyOnly(ghosts map[*Device]map[uint16]int, s snapshot) map[*Device]map[uint16]int {
 	some := map[*Device]map[uint16]int{}
 	for d, luns := range ghosts {
-		if !d.mayReset() {
+		stray := d.ghostsOn(pt, s.gen, func(g *ghost) bool { return g.strayIn(s.loginTag) })
+		if !d.mayReset() || stray != nil {
 			some[d] = luns
 		}
 	}
@@ -100,7 +134,7 @@ func (pt *port) preemptAll(ctx context.Context, gen uint64, ghosts map[*Device]m
 			method, err := pt.preempt(ctx, d, lun, gen)
 			switch {
 			case err == nil:
-				d.fence(pt, lun, gen, n, method)
+				d.fence(pt, lun, gen, n, method, anyGhost)
 				any = true
 			case !errors.Is(err, errNoHelper):
 				pt.m.event(Event{
@@ -117,7 +151,7 @@ func (pt *port) preemptAll(ctx context.Context, gen uint64, ghosts map[*Device]m
 // and has what runs at the target end.
 func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) (method string, err error) {
 	need := d.ghostTokens(pt, lun, gen)
-	h := d.helper(pt, need)
+	h, login := d.helper(pt, need)
 	if h == nil {
 		return preemptResetMethod, errNoHelper
 	}
@@ -155,7 +189,7 @@ func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) 
 	if !d.mayReset() {
 		return method, errors.New("the key is gone, and what had begun to run cannot be waited for")
 	}
-	r, err := d.resetOver(ctx, h.port, h.sess)
+	r, err := d.resetOver(ctx, h.port, h.sess, login)
 	if err == nil && r != backends.TMComplete {
 		err = fmt.Errorf("LOGICAL UNIT RESET: %v", r)
 	}
@@ -163,24 +197,24 @@ func (pt *port) preempt(ctx context.Context, d *Device, lun uint16, gen uint64) 
 }
 
 // helper finds a living path over which keys can be taken away, and which was seen
-// to know one of them.
-func (d *Device) helper(pt *port, keys []uint64) *Path {
+// to know one of them, and the login in which it was proved.
+func (d *Device) helper(pt *port, keys []uint64) (h *Path, login uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, h := range d.paths {
-		if h.port == pt || !h.live || !h.health.Carries() || h.token == 0 || h.reserved != ReservationOurs {
+		if h.port == pt || !h.live || h.okGen != h.gen || !h.health.Carries() || h.token == 0 || h.reserved != ReservationOurs {
 			continue
 		}
 		for _, p := range d.paths {
 			if p.port == pt && p.togetherLocked(h) {
-				return h
+				return h, h.gen
 			}
 		}
 		if slices.ContainsFunc(keys, func(k uint64) bool { return slices.Contains(h.known, k) }) {
-			return h
+			return h, h.gen
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // guarded looks whether the LUN behind h is reserved as we do it, with h's key, and

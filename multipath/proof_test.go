@@ -22,8 +22,8 @@ func TestH05ExchangedDuringTheProof(t *testing.T) {
 			l.sizing = func() {
 				l.sizing = nil
 				l.id = naa(2)
-				for port := range l.srv.conns {
-					l.attn[port] = backends.Sense{Valid: true, Key: 6, ASC: 0x3f, ASCQ: 0x0e}
+				for _, c := range l.srv.conns {
+					l.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x3f, ASCQ: 0x0e}
 				}
 			}
 		})

@@ -91,8 +91,8 @@ func TestScanProvesFirstWhatWaits(t *testing.T) {
 		last := s.luns[39]
 		bd.net.with(func() {
 			order = nil
-			for port := range s.conns {
-				last.attn[port] = backends.Sense{Valid: true, Key: 6, ASC: 0x3f, ASCQ: 0x0e}
+			for _, c := range s.conns {
+				last.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x3f, ASCQ: 0x0e}
 			}
 		})
 		d, err := bd.m.Lookup("vmhba0:0:39")

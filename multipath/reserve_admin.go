@@ -165,7 +165,7 @@ func (d *Device) takeFrom(ctx context.Context, p *Path, which func(uint64) bool)
 	}
 	q := prober{sess: p.sess, timeout: d.timers.Reset}
 	d.mu.Lock()
-	own := p.keyIn(p.gen)
+	own, login := p.keyIn(p.gen), p.gen
 	d.mu.Unlock()
 	if keys, err := q.keys(ctx); err != nil {
 		return done, err
@@ -203,7 +203,7 @@ func (d *Device) takeFrom(ctx context.Context, p *Path, which func(uint64) bool)
 	reset := d.mayResetLocked()
 	d.mu.Unlock()
 	if reset {
-		t, err := d.resetOver(ctx, p.port, p.sess)
+		t, err := d.resetOver(ctx, p.port, p.sess, login)
 		done.Reset = err == nil && t == backends.TMComplete
 	}
 	return done, nil

@@ -176,7 +176,7 @@ func (pt *port) tryProve(ctx context.Context, lun uint16, gen uint64) (err error
 			pt.wrong(nil, lun, err)
 			return err
 		}
-		if p.dev.ghostsOn(pt, gen) != nil {
+		if p.dev.ghostsOn(pt, gen, anyGhost) != nil {
 			return nil // an earlier run's: fence first, then it is proved
 		}
 	}
@@ -196,12 +196,15 @@ func (pt *port) tryProve(ctx context.Context, lun uint16, gen uint64) (err error
 			return pt.fault(p, err)
 		}
 	}
-	if err := pt.open(p, gen); err != nil {
-		return err
-	}
 	if asleep {
 		// No token can be left before it is awake, and it is not used before.
 	} else if err := pt.mark(ctx, q, p, gen); err != nil {
+		return err
+	}
+	if err := pt.open(p, gen); err != nil {
+		return err
+	}
+	if err := pt.purgeOrphans(ctx, q, p); err != nil {
 		return err
 	}
 	p.sess.SetGeometry(gen, f.geometry())
@@ -229,52 +232,6 @@ func (pt *port) ask(ctx context.Context, q prober, lun uint16) (f facts, err err
 		}
 	}
 	return f, errors.New("unit attentions without end")
-}
-
-// open records that p is in use, before it is: see GhostRecord.
-func (pt *port) open(p *Path, gen uint64) error {
-	d := p.dev
-	now := time.Now()
-	d.mu.Lock()
-	opened := p.opened
-	rec := p.openRecordLocked(gen, now)
-	d.mu.Unlock()
-	if opened {
-		return nil
-	}
-	if err := pt.m.cfg.Store.PutGhosts(rec); err != nil {
-		pt.m.event(Event{Kind: StoreFailed, Device: d.name, Path: p.name, Reason: err.Error()})
-		return err
-	}
-	d.mu.Lock()
-	p.opened, p.openGen, p.openAt = true, gen, now
-	d.mu.Unlock()
-	return nil
-}
-
-func (p *Path) openRecordLocked(gen uint64, now time.Time) GhostRecord {
-	return GhostRecord{Device: p.dev.key, Path: p.name, Whole: true, Run: p.dev.m.cfg.Run, Generation: gen, ITT: openITT, Time: now}
-}
-
-// retire removes the records of paths that nothing can come from any more: the
-// session is gone, and everything on it has ended or was fenced.
-func (pt *port) retire() {
-	var recs []GhostRecord
-	for _, p := range pt.known() {
-		d := p.dev
-		d.mu.Lock()
-		if p.opened && !p.live && p.first == nil && !d.hasGhostLocked(p.name) {
-			recs = append(recs, p.openRecordLocked(p.openGen, p.openAt))
-			p.opened = false
-		}
-		d.mu.Unlock()
-	}
-	if len(recs) == 0 {
-		return
-	}
-	if err := pt.m.cfg.Store.DeleteGhosts(recs...); err != nil {
-		pt.m.event(Event{Kind: StoreFailed, Path: pt.name(), Reason: err.Error()})
-	}
 }
 
 func (d *Device) hasGhostLocked(path string) bool {

@@ -52,7 +52,13 @@ type GhostRecord struct {
 	Offset, Length uint64
 	// Run counts the runs of the gateway, Generation the logins of the session.
 	Run, Generation uint64
-	ITT, CmdSN      uint32
+	// Target and Portal are those of the path, which may not be found again by itself.
+	Target, Portal string
+	// GroupTag is the target portal group of that login, if Tagged: a login to another
+	// group does not replace the session.
+	Tagged     bool
+	GroupTag   uint16
+	ITT, CmdSN uint32
 	// Time is when the path was lost, or taken into use.
 	Time time.Time
 }

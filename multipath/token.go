@@ -88,11 +88,21 @@ func (pt *port) mark(ctx context.Context, q prober, p *Path, gen uint64) error {
 		m.state, m.reason = unsupportedState(d), err.Error()
 	}
 	pt.marked(p, gen, before.keys, m)
-	if m.key == 0 {
+	return nil
+}
+
+// purgeOrphans takes the keys of earlier logins and runs away that p has seen at its
+// LUN and nothing needs any more.
+func (pt *port) purgeOrphans(ctx context.Context, q prober, p *Path) error {
+	d := p.dev
+	d.mu.Lock()
+	key, keys := p.token, p.known
+	d.mu.Unlock()
+	if key == 0 {
 		return nil
 	}
-	for _, k := range d.orphans(m.keys) {
-		err := q.reserveOut(ctx, scsi.Preempt, m.key, k)
+	for _, k := range d.orphans(keys) {
+		err := q.reserveOut(ctx, scsi.Preempt, key, k)
 		if errors.Is(err, errLost) {
 			return errLost
 		}
