@@ -83,7 +83,10 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 	}
 	out.Groups = showGroups(i.Groups)
 	for _, g := range i.Ghosts {
-		out.Ghosts = append(out.Ghosts, control.Ghost{Path: g.Path, Offset: g.Offset, Length: g.Length, Since: g.Since})
+		out.Ghosts = append(out.Ghosts, control.Ghost{Path: g.Path, Offset: g.Offset, Length: g.Length, Since: g.Since, Why: g.Why})
+	}
+	for _, c := range i.Fences {
+		out.Fences = append(out.Fences, control.FenceCount(c))
 	}
 	var names []string
 	wanted := 0

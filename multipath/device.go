@@ -61,6 +61,7 @@ type Device struct {
 
 	order               orderTable
 	ghosts              []*ghost
+	fences              []FenceCount // by method, in the order of the first
 	servers             []*server
 	debt                spans // acknowledged changes that may be lost
 	firstTask, lastTask *task

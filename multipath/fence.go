@@ -21,6 +21,7 @@ type fencing struct {
 	notTill time.Time
 	until   time.Time // of the login under way
 	foreign []string  // portals of routes that lead to another target
+	told    bool      // that no way fences
 }
 
 const maxFenceRounds = 3 // doublings of FenceRetry
@@ -66,6 +67,7 @@ func (pt *port) reinstate(ctx context.Context, s snapshot, ghosts map[*Device]ma
 	if pt.preemptAll(ctx, s.gen+1, ghosts) {
 		return atOnce
 	}
+	pt.noWay(s, len(routes), ghosts)
 	wait := pt.m.cfg.Timers.FenceRetry << min(f.rounds, maxFenceRounds)
 	if f.tried > 0 {
 		pt.nexus.Relogin(backends.Route{}) // let it try its own way meanwhile
@@ -130,10 +132,7 @@ func (pt *port) fenceFailed(ctx context.Context, s snapshot, d *Device, lun uint
 		pt.fence.foreign = append(pt.fence.foreign, pt.loginRoute().Portal)
 	}
 	if err = pt.noAnswer(ctx, s.gen, err); pt.quiet.tells(s.gen) {
-		pt.m.event(Event{
-			Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: fenceMethod,
-			Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
-		})
+		pt.heldOn(d, lun, n, fenceMethod, err.Error())
 	}
 }
 
@@ -330,6 +329,7 @@ func (d *Device) fence(pt *port, lun uint16, gen uint64, n int, method string, d
 	out := newOutbox()
 	now := time.Now()
 	d.mu.Lock()
+	d.countLocked(method, true)
 	held := d.heldWritesLocked()
 	mine := func(g *ghost) bool { return g.port == pt && g.lun == lun && g.gen < gen && g.over == "" }
 	d.fencedLocked(&b, out, func(g *ghost) bool { return mine(g) && dead(g) }, method, now)

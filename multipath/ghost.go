@@ -24,6 +24,7 @@ type ghost struct {
 	rec  GhostRecord
 	kept bool   // the store has it
 	over string // fenced by that method, but not kept yet
+	why  string // it is not fenced yet; "": nothing has failed
 }
 
 // ghostLocked holds the range of a, whose end is not known.
@@ -138,6 +139,7 @@ func (d *Device) quiesceLocked(b *backends.Batch, out *outbox, now time.Time) {
 	held := d.heldWritesLocked()
 	n := d.fencedLocked(b, out, func(g *ghost) bool { return g.over == "" && now.Sub(g.at) >= q }, "timed", now)
 	if n > 0 {
+		d.countLocked("timed", true)
 		out.event(Event{Kind: FenceDone, Device: d.name, Method: "timed", Count: n, Held: held, Duration: q})
 	}
 	for _, g := range d.ghosts {

@@ -37,6 +37,7 @@ type DeviceInfo struct {
 	Requests  int            `json:"requests"`
 	Held      map[string]int `json:"held,omitempty"` // by reason
 	Ghosts    []GhostInfo    `json:"ghosts,omitempty"`
+	Fences    []FenceCount   `json:"fences,omitempty"`
 	// Groups are the target port groups, the best first; none without ALUA.
 	Groups []GroupInfo `json:"groups,omitempty"`
 	// Fencing is the FenceLevel: the weakest of the paths in use.
@@ -52,6 +53,8 @@ type GhostInfo struct {
 	Path           string    `json:"path"`
 	Offset, Length uint64    `json:"-"`
 	Since          time.Time `json:"since"`
+	// Why it is not fenced yet; "": nothing has failed.
+	Why string `json:"why,omitempty"`
 }
 
 // State gives the device as it is now.
@@ -73,7 +76,7 @@ func (d *Device) State() DeviceInfo {
 			i.Reservation += ": " + d.reserve.reason
 		}
 	}
-	i.Groups = d.groupInfosLocked()
+	i.Groups, i.Fences = d.groupInfosLocked(), slices.Clone(d.fences)
 	for t := d.firstTask; t != nil; t = t.next {
 		if t.parked != 0 {
 			if i.Held == nil {
@@ -83,7 +86,7 @@ func (d *Device) State() DeviceInfo {
 		}
 	}
 	for _, g := range d.ghosts {
-		i.Ghosts = append(i.Ghosts, GhostInfo{Path: g.path, Offset: g.c.off, Length: g.c.end - g.c.off, Since: g.at})
+		i.Ghosts = append(i.Ghosts, GhostInfo{Path: g.path, Offset: g.c.off, Length: g.c.end - g.c.off, Since: g.at, Why: g.why})
 	}
 	return i
 }

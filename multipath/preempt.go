@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"pathgate/backends"
 	"pathgate/internal/scsi"
@@ -100,10 +99,7 @@ func (d *Device) fenceable(pt *port, gen uint64, s snapshot) (luns map[uint16]in
 // unfenceable tells of ghosts that nothing here fences.
 func (pt *port) unfenceable(d *Device, luns map[uint16]int, why string) {
 	for lun, n := range luns {
-		pt.m.event(Event{
-			Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Count: n, Held: d.heldWrites(),
-			Reason: why + ": writes that overlap wait",
-		})
+		pt.heldOn(d, lun, n, "", why+": writes that overlap wait")
 	}
 }
 
@@ -137,10 +133,7 @@ func (pt *port) preemptAll(ctx context.Context, gen uint64, ghosts map[*Device]m
 				d.fence(pt, lun, gen, n, method, anyGhost)
 				any = true
 			case !errors.Is(err, errNoHelper):
-				pt.m.event(Event{
-					Kind: FenceFailed, Device: d.name, Path: pt.pathName(lun), Method: method,
-					Count: n, Held: d.heldWrites(), Duration: time.Since(pt.fence.since), Reason: err.Error(),
-				})
+				pt.heldOn(d, lun, n, method, err.Error())
 			}
 		}
 	}

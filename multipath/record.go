@@ -77,18 +77,26 @@ func (m *Manager) revive() {
 	m.adopting.Lock()
 	all := slices.Concat(slices.Collect(maps.Values(m.earlier))...)
 	m.adopting.Unlock()
+	lost := map[string]bool{}
 	for _, rec := range all {
-		m.reviveOne(rec)
+		if rec.Target == "" || m.reviveOne(rec) || lost[rec.Device+" "+rec.Path] {
+			continue
+		}
+		lost[rec.Device+" "+rec.Path] = true
+		m.event(Event{
+			Kind: FenceFailed, Device: rec.Device, Path: rec.Path, Count: 1,
+			Reason: rec.Target + " at " + rec.Portal + " is not configured any more, and an earlier run has left writes there: those that overlap wait until it is",
+		})
 	}
 }
 
-// reviveOne is for one record. Where the configuration has its portal no more, nothing
-// is done, and its range stays held.
-func (m *Manager) reviveOne(rec GhostRecord) {
+// reviveOne is for one record, and tells whether the configuration has its portal. If
+// not, its range stays held.
+func (m *Manager) reviveOne(rec GhostRecord) bool {
 	name, _, _, _ := parsePath(rec.Path)
 	a := slices.IndexFunc(m.cfg.Adapters, func(a Adapter) bool { return a.Name == name })
-	if a < 0 || rec.Target == "" {
-		return
+	if a < 0 {
+		return false
 	}
 	tp := backends.TargetPortal{Target: rec.Target, Portal: rec.Portal}
 	for i := range m.cfg.Targets {
@@ -106,8 +114,9 @@ func (m *Manager) reviveOne(rec GhostRecord) {
 		if pt != nil && rec.Tagged {
 			pt.tagged(rec.GroupTag)
 		}
-		return
+		return pt != nil
 	}
+	return false
 }
 
 // tagged notes the portal group that pt was in when an earlier run logged in.

@@ -80,6 +80,12 @@ func printDevice(w io.Writer, d control.Device, all []control.Path) error {
 	}
 	s.line("requests", "%d, of which %d wait%s", d.Inflight, d.Queued, heldText(d.Held))
 	s.line("ghosts", "%d", len(d.Ghosts))
+	for _, g := range d.Ghosts {
+		s.line("", "%s: %d bytes at %d since %s%s", g.Path, g.Length, g.Offset, g.Since.Format(time.DateTime), after(": ", g.Why))
+	}
+	for _, c := range d.Fences {
+		s.line("fences", "%s: %d done, %d failed", c.Method, c.Done, c.Failed)
+	}
 	if len(d.UsedBy) > 0 {
 		s.line("used by", "%s", strings.Join(d.UsedBy, ", "))
 	}

@@ -105,6 +105,8 @@ type Device struct {
 	Held map[string]int `json:"held,omitempty"`
 	// Ghosts are ranges held for a write that may still run on a lost path.
 	Ghosts []Ghost `json:"ghosts,omitempty"`
+	// Fences counts fences since the start, by method.
+	Fences []FenceCount `json:"fences,omitempty"`
 	// Groups are the target port groups, the best first; none without ALUA.
 	Groups []Group `json:"groups,omitempty"`
 	// Fencing is what proves that old writes of a lost path run no more while its
@@ -142,6 +144,15 @@ type Ghost struct {
 	Offset uint64    `json:"offset"`
 	Length uint64    `json:"length"`
 	Since  time.Time `json:"since,omitzero"`
+	// Why it is not fenced yet; empty while nothing has failed.
+	Why string `json:"why,omitempty"`
+}
+
+// FenceCount counts a device's fences by one method.
+type FenceCount struct {
+	Method string `json:"method"`
+	Done   uint64 `json:"done"`
+	Failed uint64 `json:"failed"`
 }
 
 // Disk is a virtual disk.
