@@ -42,8 +42,8 @@ func TestRule05Tgtd(t *testing.T) {
 	}
 }
 
-// TestRule05LIO is the same for the kernel's target. Its workers cannot be slowed
-// down from outside, so the rows about running tasks are tgtd's.
+// TestRule05LIO is the same for the kernel's target. Its unit is in the guest's memory and
+// never slow, so the rows about running tasks are tgtd's: see TestH01SlowWorkerLIO.
 func TestRule05LIO(t *testing.T) {
 	t.Parallel()
 	s := lio.New(t, lio.Options{LUNs: []lio.LUN{{SizeBytes: 32 * mib}}})

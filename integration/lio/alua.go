@@ -106,5 +106,5 @@ func (s *Server) set(ctx context.Context, lun, i int, file string, value int) er
 }
 
 func (s *Server) groupFile(lun, i int, file string) string {
-	return fmt.Sprintf("%s/disk%d/alua/%s/%s", core, lun, groupName(i), file)
+	return fmt.Sprintf("%s/alua/%s/%s", s.opts.unit(lun), groupName(i), file)
 }

@@ -44,9 +44,15 @@ type Options struct {
 	Configure string
 }
 
-// LUN is one logical unit on a file in the guest's memory.
+// LUN is one logical unit on a file in the guest's memory, or on a drive.
 type LUN struct {
 	SizeBytes int64
+
+	// Drive is the option of QEMU's -drive for a disk of the guest that is the unit
+	// instead, such as "file=nbd:unix:/run/nbd.sock,format=raw"; empty is the file.
+	// A device that is slow is a LIO that is slow.
+	Drive string
+
 	BlockSize int // 0 is 512
 
 	// Serial is the unit serial number, and the vendor's part of the NAA
@@ -80,7 +86,7 @@ func (o *Options) setDefaults() error {
 	o.LUNs = slices.Clone(o.LUNs)
 	for i := range o.LUNs {
 		l := &o.LUNs[i]
-		if l.SizeBytes <= 0 {
+		if l.SizeBytes <= 0 && l.Drive == "" {
 			return fmt.Errorf("lio: LUN %d: size %d", i, l.SizeBytes)
 		}
 		if l.Serial == "" {
@@ -108,7 +114,8 @@ func (o *Options) setDefaults() error {
 
 // Where things are in the guest.
 const (
-	core   = "/sys/kernel/config/target/core/fileio_0"
+	files  = "/sys/kernel/config/target/core/fileio_0"
+	drives = "/sys/kernel/config/target/core/iblock_0"
 	fabric = "/sys/kernel/config/target/iscsi"
 	lunDir = "/lun"
 )
@@ -131,7 +138,7 @@ func (o *Options) script() string {
 		tpg := fmt.Sprintf("tpgt_%d", i+1)
 		line("mkdir %s", tpg)
 		for n := range o.LUNs {
-			line("mkdir %s/lun/lun_%d && ln -s %s/disk%d %s/lun/lun_%d/disk%d", tpg, n, core, n, tpg, n, n)
+			line("mkdir %s/lun/lun_%d && ln -s %s %s/lun/lun_%d/disk%d", tpg, n, o.unit(n), tpg, n, n)
 			set(fmt.Sprintf("%s/lun/lun_%d/alua_tg_pt_gp", tpg, n), groupName(i))
 		}
 		for range g.Portals {
@@ -154,13 +161,18 @@ func (o *Options) script() string {
 }
 
 func (o *Options) deviceScript(line func(string, ...any), set func(file, value string), i int, l LUN) {
-	dir := fmt.Sprintf("%s/disk%d", core, i)
+	dir := o.unit(i)
 	file := fmt.Sprintf("%s/disk%d", lunDir, i)
-	line("truncate -s %d %s", l.SizeBytes, file)
 	line("mkdir -p %s", dir)
 	control := fmt.Sprintf("fd_dev_name=%s,fd_dev_size=%d", file, l.SizeBytes)
-	if !l.WriteThrough {
+	switch {
+	case l.Drive != "":
+		control = "udev_path=/dev/vd" + string(rune('a'+o.drivesBefore(i)))
+	case !l.WriteThrough:
 		control += ",fd_buffered_io=1"
+		fallthrough
+	default:
+		line("truncate -s %d %s", l.SizeBytes, file)
 	}
 	set(dir+"/control", control)
 	set(dir+"/enable", "1")
@@ -192,6 +204,25 @@ func (o *Options) deviceScript(line func(string, ...any), set func(file, value s
 			set(alua+"/nonop_delay_msecs", "0")
 		}
 	}
+}
+
+// unit is the directory of a LUN's device.
+func (o *Options) unit(i int) string {
+	if o.LUNs[i].Drive != "" {
+		return fmt.Sprintf("%s/disk%d", drives, i)
+	}
+	return fmt.Sprintf("%s/disk%d", files, i)
+}
+
+// drivesBefore counts the LUNs on drives before that one: the guest names its disks in
+// that order.
+func (o *Options) drivesBefore(i int) (n int) {
+	for _, l := range o.LUNs[:i] {
+		if l.Drive != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // groupName is the ALUA group of portal group i: LIO makes the first itself,

@@ -60,6 +60,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		Timeout:  startTimeout,
 	}
 	for _, l := range o.LUNs {
+		if l.Drive != "" {
+			g.Drives = append(g.Drives, l.Drive+",if=virtio")
+			g.Modules = append(g.Modules, "target_core_iblock")
+			continue
+		}
 		g.MemoryMB += int(l.SizeBytes>>20) + 1
 	}
 	guestPort := uint16(firstPort)

@@ -109,7 +109,7 @@ func TestALUAGroups(t *testing.T) {
 	if err := s.SetALUA(t.Context(), 0, 1, Standby); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := s.Exec(t.Context(), "cat "+core+"/disk0/alua/group1/alua_access_state"); err != nil || strings.TrimSpace(out) != "2" {
+	if out, err := s.Exec(t.Context(), "cat "+files+"/disk0/alua/group1/alua_access_state"); err != nil || strings.TrimSpace(out) != "2" {
 		t.Errorf("got state %q, %v, want 2", out, err)
 	}
 	if out, err := tryRun(t, "iscsi-readcapacity16", second); err == nil {

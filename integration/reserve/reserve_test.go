@@ -6,6 +6,7 @@ package reserve
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"pathgate/integration/gate"
 	"pathgate/integration/proxy"
+	"pathgate/integration/tgtd"
 	"pathgate/internal/scsi"
 )
 
@@ -30,6 +32,33 @@ func TestH06ReservationsOfTgtd(t *testing.T) {
 	b := newTgtdBed(t)
 	t.Run("second gateway", b.secondGateway)
 	t.Run("path losses", func(t *testing.T) { b.pathLosses(t, 2) })
+}
+
+// TestH03ReservationOfTwoProcesses: two tgtd on one file have registrations of their
+// own. Each of them is reserved, and no path's key can be taken away over the other, so
+// neither level of a fence is shown.
+func TestH03ReservationOfTwoProcesses(t *testing.T) {
+	const name = "iqn.2026-11.test:two"
+	lun := tgtd.LUN{File: filepath.Join(t.TempDir(), "lun"), SizeBytes: 32 * mib, SCSIID: "pathgate-two", SCSISN: "two"}
+	target := tgtd.Options{Targets: []tgtd.Target{{Name: name, LUNs: []tgtd.LUN{lun}}}}
+	first, second := tgtd.New(t, target), tgtd.New(t, target)
+	b := makeBed(t, 1, name, append(first.Portals(), second.Portals()...))
+	g := b.gateway(t, "first", "127.0.0.1")
+	other := newEye(t, 1, name, second.Portals()[0])
+	for i, e := range []*eye{b.eye, other} {
+		if keys := e.keys(t); len(keys) != 1 || !e.reservation(t).Held {
+			t.Errorf("process %d knows the keys %x", i, keys)
+		}
+	}
+	for _, p := range g.Paths(t) {
+		if p.Fencing != "waiting" {
+			t.Errorf("level of %s: %s", p.Name, p.Fencing)
+		}
+	}
+	if out := g.MustCLI(t, "device", "show", b.device); !strings.Contains(out, "waiting") {
+		t.Errorf("shown:\n%s", out)
+	}
+	stop(t, g)
 }
 
 // empty fails the test unless nothing is registered.
