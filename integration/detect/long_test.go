@@ -20,6 +20,8 @@ import (
 
 const (
 	cuts = 100
+	// measurements is how often stalls are measured, while the machine disturbs that.
+	measurements = 3
 	// nop is NOP interval and timeout, short so that many black holes fit in.
 	nop = 200 * time.Millisecond
 	// ways is so many that each session has lived for 5 s when its turn comes again:
@@ -65,11 +67,29 @@ func manyWays(t *testing.T) ([]*proxy.Proxy, *gate.Gate, *gate.Probe) {
 	return list, g, p
 }
 
-// stalls cuts one path after the other, and judges how long requests stood still.
-func stalls(t *testing.T, bar, pace time.Duration, cut, mend func(p *proxy.Proxy)) {
+// stalls cuts paths, and judges how long requests stood still. slack is what there is of
+// bar once a loss is to be found.
+func stalls(t *testing.T, bar, slack, pace time.Duration, cut, mend func(p *proxy.Proxy)) {
 	ps, g, p := manyWays(t)
-	s := NewStalls(bar)
-	defer s.Stop()
+	for i := 1; ; i++ {
+		s := NewStalls(bar, slack)
+		cutEach(t, s, pace, ps, g, p, cut, mend)
+		text, err := s.Judge()
+		again := err != nil && s.Disturbed() && i < measurements
+		s.Stop()
+		t.Logf("measured: %s", text)
+		if err != nil && !again {
+			t.Error(err)
+		}
+		if !again {
+			return
+		}
+	}
+}
+
+// cutEach cuts one path after the other, and has s take how long requests stood still.
+func cutEach(t *testing.T, s *Stalls, pace time.Duration, ps []*proxy.Proxy, g *gate.Gate, p *gate.Probe, cut, mend func(p *proxy.Proxy)) {
+	t.Helper()
 	for i, missed := 0, 0; s.Len() < cuts; i++ {
 		name := fmt.Sprintf("vmhba0:%d:1", i%ways)
 		path(t, g, name, func(p gate.Path) bool { return p.Health == "up" && p.Used })
@@ -99,20 +119,17 @@ func stalls(t *testing.T, bar, pace time.Duration, cut, mend func(p *proxy.Proxy
 		s.Cut(p, from, at, down.Time, n)
 		<-time.After(pace - time.Since(at))
 	}
-	text, err := s.Judge()
-	t.Logf("measured: %s", text)
-	if err != nil {
-		t.Error(err)
-	}
 }
 
 // TestLongP16StallAfterReset: the goal is p99 50 ms.
 func TestLongP16StallAfterReset(t *testing.T) {
-	stalls(t, 50*time.Millisecond, 400*time.Millisecond, func(p *proxy.Proxy) { p.ResetConns() }, func(*proxy.Proxy) {})
+	const goal = 50 * time.Millisecond
+	stalls(t, goal, goal, 400*time.Millisecond, func(p *proxy.Proxy) { p.ResetConns() }, func(*proxy.Proxy) {})
 }
 
 // TestLongP16StallAfterBlackHole: the goal is p99 200 ms past the NOP deadline.
 func TestLongP16StallAfterBlackHole(t *testing.T) {
-	stalls(t, 2*nop+200*time.Millisecond, 500*time.Millisecond,
+	const goal = 200 * time.Millisecond
+	stalls(t, 2*nop+goal, goal, 500*time.Millisecond,
 		func(p *proxy.Proxy) { p.MustSet(proxy.Fault{Kind: proxy.BlackHole}) }, func(p *proxy.Proxy) { p.Clear() })
 }

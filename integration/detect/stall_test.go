@@ -9,7 +9,7 @@ import (
 )
 
 func TestStalls(t *testing.T) {
-	s := NewStalls(50 * time.Millisecond)
+	s := NewStalls(50*time.Millisecond, 50*time.Millisecond)
 	defer s.Stop()
 	if _, err := s.Judge(); err == nil {
 		t.Error("nothing was measured, and that is well")
@@ -22,11 +22,11 @@ func TestStalls(t *testing.T) {
 		t.Errorf("got %q, %v", text, err)
 	}
 	for range 3 {
-		s.add(s.Now(), time.Second, false)
+		s.Add(s.Now(), time.Second, false)
 	}
-	s.add(s.Now(), time.Second, true)
-	if s.out != 1 {
-		t.Errorf("%d left out, want the one that others shared", s.out)
+	s.Add(s.Now(), time.Second, true)
+	if s.out != 1 || !s.Disturbed() {
+		t.Errorf("%d left out, want the one that others shared; disturbed: %v", s.out, s.Disturbed())
 	}
 	if _, err := s.Judge(); err == nil || !strings.Contains(err.Error(), "p99 1s is over 50ms") {
 		t.Errorf("three of 203 over the bar: %v", err)

@@ -20,7 +20,7 @@ func TestLongP16StallAfterLinkLoss(t *testing.T) {
 	const cuts = 100
 	b := newBed(t, gate.Config{Timeouts: map[string]string{"failback": "10ms"}}, near(0), near(1))
 	p := b.probe(t)
-	s := detect.NewStalls(50 * time.Millisecond)
+	s := detect.NewStalls(50*time.Millisecond, 50*time.Millisecond)
 	defer s.Stop()
 	for i, missed := 0, 0; s.Len() < cuts; i++ {
 		adapter := "vmhba" + strconv.Itoa(i%2)
