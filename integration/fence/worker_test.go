@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -45,28 +46,47 @@ ssize_t pwritev(int fd, const struct iovec *v, int n, off_t o) { stick(v->iov_ba
 ssize_t pwritev64(int fd, const struct iovec *v, int n, off_t o) { stick(v->iov_base, v->iov_len); return REAL("pwritev64", int)(fd, v, n, o); }
 `
 
-// drive serves file to a guest. The next write of 1 after arm stays in it until free.
-type drive struct {
-	option, flag string
+// worker is what carries out writes. The next one of 1 after arm stays in it until free.
+type worker struct {
+	dir, flag string
+	env       []string
 }
 
-func newDrive(t *testing.T, file string) *drive {
+func newWorker(t *testing.T) *worker {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "drive-") // a short path for the socket
+	dir, err := os.MkdirTemp("", "worker-") // a short path for the socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	src, lib, sock := filepath.Join(dir, "stuck.c"), filepath.Join(dir, "stuck.so"), filepath.Join(dir, "sock")
+	src, lib := filepath.Join(dir, "stuck.c"), filepath.Join(dir, "stuck.so")
 	if err := os.WriteFile(src, []byte(stuckSource), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "cc", "-shared", "-fPIC", "-o", lib, src, "-ldl").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	d := &drive{option: "file=nbd:unix:" + sock + ",format=raw", flag: filepath.Join(dir, "stuck")}
+	flag := filepath.Join(dir, "stuck")
+	return &worker{dir: dir, flag: flag, env: []string{"LD_PRELOAD=" + lib, "FENCE_STUCK=" + flag}}
+}
+
+// tgtd is the program of a tgtd with that worker.
+func (d *worker) tgtd(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(d.dir, "tgtd")
+	script := "#!/bin/sh\n" + strings.Join(d.env, " ") + " exec tgtd \"$@\"\n"
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// drive serves file to a guest, and gives the option for that.
+func (d *worker) drive(t *testing.T, file string) string {
+	t.Helper()
+	sock := filepath.Join(d.dir, "sock")
 	cmd := exec.Command("qemu-nbd", "--persistent", "--format=raw", "--socket="+sock, file)
-	cmd.Env = append(os.Environ(), "LD_PRELOAD="+lib, "FENCE_STUCK="+d.flag)
+	cmd.Env = append(os.Environ(), d.env...)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -79,10 +99,10 @@ func newDrive(t *testing.T, file string) *drive {
 	if !gate.Poll(20*time.Second, func() bool { _, err := os.Stat(sock); return err == nil }) {
 		t.Fatal("qemu-nbd does not listen")
 	}
-	return d
+	return "file=nbd:unix:" + sock + ",format=raw"
 }
 
-func (d *drive) arm(t *testing.T) {
+func (d *worker) arm(t *testing.T) {
 	t.Helper()
 	if err := os.WriteFile(d.flag, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -90,10 +110,19 @@ func (d *drive) arm(t *testing.T) {
 	t.Cleanup(func() { _ = d.free() })
 }
 
-// stuck tells that a write is in the drive and stays.
-func (d *drive) stuck() bool { _, err := os.Stat(d.flag + ".begun"); return err == nil }
+// stuck tells that a write is in the worker and stays.
+func (d *worker) stuck() bool { _, err := os.Stat(d.flag + ".begun"); return err == nil }
 
-func (d *drive) free() error { return os.Remove(d.flag + ".begun") }
+func (d *worker) free() error { return os.Remove(d.flag + ".begun") }
+
+// TestH01SlowWorker: one tgtd. W1 is in a worker of it when its connection is reset;
+// the login is answered at once, and only the reset waits.
+func TestH01SlowWorker(t *testing.T) {
+	both(t, func(t *testing.T, unfenced bool) {
+		d := newWorker(t)
+		newBed(t, 1, d.tgtd(t), unfenced).slowWorker(t, d, unfenced)
+	})
+}
 
 // TestH01SlowWorkerLIO: the kernel's target has W1 in its device when the connection is
 // reset. The login that fences waits for it, so W2 does; without a fence W1 comes back.
@@ -102,8 +131,8 @@ func TestH01SlowWorkerLIO(t *testing.T) {
 	if err := os.WriteFile(b.file, make([]byte, 32*mib), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := newDrive(t, b.file)
-	s := lio.New(t, lio.Options{LUNs: []lio.LUN{{Drive: d.option}}, Groups: []lio.PortalGroup{{Portals: 2}}})
+	d := newWorker(t)
+	s := lio.New(t, lio.Options{LUNs: []lio.LUN{{Drive: d.drive(t, b.file)}}, Groups: []lio.PortalGroup{{Portals: 2}}})
 	var target gate.Target
 	for _, portal := range s.Portals() {
 		p := proxy.MustNew(t, proxy.Options{Target: portal, Protocol: proxy.ISCSI, Seed: 1})
@@ -116,15 +145,15 @@ func TestH01SlowWorkerLIO(t *testing.T) {
 			Disks: []string{`{name: root, lun: "vmhba0:0:0"}`},
 		})
 		b.g.WaitUp(t, 2, time.Minute)
-		b.slowDevice(t, d, unfenced)
+		b.slowWorker(t, d, unfenced)
 		if _, err := b.g.Terminate(30 * time.Second); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	}
 }
 
-// slowDevice is one round of it.
-func (b *bed) slowDevice(t *testing.T, d *drive, unfenced bool) {
+// slowWorker is one round of it.
+func (b *bed) slowWorker(t *testing.T, d *worker, unfenced bool) {
 	c := b.g.Connect(t, "vm1/root")
 	start(c, block(9)).must(t, "the first write", 20*time.Second)
 	var sent []int64
@@ -134,7 +163,7 @@ func (b *bed) slowDevice(t *testing.T, d *drive, unfenced bool) {
 	d.arm(t)
 	w1 := start(c, block(1))
 	if !gate.Poll(20*time.Second, d.stuck) {
-		t.Fatal("W1 is not in the device")
+		t.Fatal("W1 is not in the worker")
 	}
 	mark := b.g.Events.Mark()
 	for i, p := range b.proxies {
@@ -147,7 +176,7 @@ func (b *bed) slowDevice(t *testing.T, d *drive, unfenced bool) {
 	if unfenced {
 		w2.must(t, "W2", 20*time.Second)
 	} else if w2.ended(time.Second) { // by causality: all that can fence it waits for W1
-		t.Errorf("W2 ended (%v) while W1 was in the device: %v", w2.err, b.g.Events.Since(mark, gate.Kind("fence-done")))
+		t.Errorf("W2 ended (%v) while W1 was in the worker: %v", w2.err, b.g.Events.Since(mark, gate.Kind("fence-done")))
 	}
 	if err := d.free(); err != nil {
 		t.Fatal(err)
