@@ -94,12 +94,15 @@ func (d *Device) pathLostLocked(b *backends.Batch, out *outbox, p *Path, e Healt
 	if loss.Err != nil {
 		reason = loss.Err.Error()
 	}
-	n := len(out.events)
+	n, told := len(out.events), p.reason
 	if d.healthLocked(b, out, p, e, reason, now) {
 		for i := range out.events[n:] {
 			out.events[n+i].Loss = loss.Class
 		}
-	} else {
-		d.pathsChangedLocked(b, out, now)
+		return
 	}
+	if !loss.Route.Own() || loss.Class == backends.LossRelogin {
+		p.reason = told // the end of a fence's session is not why p is down
+	}
+	d.pathsChangedLocked(b, out, now)
 }
