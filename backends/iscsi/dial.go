@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
@@ -29,10 +30,26 @@ func (c *Config) dial(ctx context.Context, portal string) (net.Conn, error) {
 		d.LocalAddr = &net.TCPAddr{IP: c.SourceAddr.AsSlice(), Zone: c.SourceAddr.Zone()}
 	}
 	sock, err := d.DialContext(ctx, "tcp", portal)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		return sock, nil
 	}
-	return sock, nil
+	err = bare(err)
+	if c.SourceAddr.IsValid() && lossClass(err) == backends.LossLocal {
+		err = fmt.Errorf("from %s: %w", c.SourceAddr, err)
+	}
+	return nil, err
+}
+
+// bare is err without what package net puts before it: the call and both addresses.
+// Who tells of err names the portal.
+func bare(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	if sys, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = sys.Err
+	}
+	return err
 }
 
 // maxUnsent is how many bytes that TCP may not send yet the kernel takes. What is

@@ -91,3 +91,73 @@ func TestAdapterIsGone(t *testing.T) {
 		t.Error("every error is the adapter's")
 	}
 }
+
+// deaf gives a portal where nobody listens. The port is taken all the same.
+func deaf(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(at.(*unix.SockaddrInet4).Port)).String()
+}
+
+// resetting gives a portal that answers each login with a reset.
+func resetting(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			sock, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = sock.Read(make([]byte, 1)) // the request is there
+			_ = sock.(*net.TCPConn).SetLinger(0)
+			_ = sock.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// TestLoginTellsAddressOnce: a login that fails names its portal once, and the address
+// that it leaves from only where that is at fault.
+func TestLoginTellsAddressOnce(t *testing.T) {
+	for _, tt := range []struct{ name, from, portal, want string }{
+		{"refused", "127.0.0.2", deaf(t), "connect: connection refused"},
+		{"no such address", "192.0.2.1", deaf(t), "connect: from 192.0.2.1: cannot assign requested address"},
+		{"reset", "127.0.0.2", resetting(t), "login: connection reset by peer"},
+	} {
+		cfg := testConfig()
+		cfg.SourceAddr = netip.MustParseAddr(tt.from)
+		k, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &rig{down: make(chan backends.Loss, 1000)}
+		n := k.Connect(backends.TargetPortal{Target: testTarget, Portal: tt.portal}, r)
+		l := wait1(t, r.down, "loss")
+		if err := n.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if want := testTarget + " at " + tt.portal + ": " + tt.want; l.Err == nil || l.Err.Error() != want {
+			t.Errorf("%s: the login failed with %q, want %q", tt.name, l.Err, want)
+		}
+		_, err = k.Discover(t.Context(), tt.portal)
+		if want := "discovery at " + tt.portal + ": " + tt.want; err == nil || err.Error() != want {
+			t.Errorf("%s: the discovery failed with %q, want %q", tt.name, err, want)
+		}
+	}
+}

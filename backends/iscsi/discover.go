@@ -41,7 +41,7 @@ func (k *Connector) Discover(ctx context.Context, portal string) ([]backends.Tar
 		out, err = q.login(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("discovery at %w", err)
+		return nil, fmt.Errorf("discovery at %s: %w", portal, err)
 	}
 	defer func() { _ = out.sock.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = out.sock.SetDeadline(time.Unix(1, 0)) })

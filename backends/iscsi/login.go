@@ -56,13 +56,17 @@ type loginOutcome struct {
 	numbers   wire.Numbers
 }
 
-// login connects and logs in, over redirections. ctx bounds all of it.
+// login connects and logs in, over redirections. ctx bounds all of it. An error names
+// the portal only where a redirection has led to another one.
 func (q *loginRequest) login(ctx context.Context) (*loginOutcome, error) {
 	portal, moved := q.portal, false
 	for hop := 0; ; hop++ {
 		out, next, err := q.loginAt(ctx, portal)
+		if err != nil && portal != q.portal {
+			err = fmt.Errorf("%s: %w", portal, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", portal, err)
+			return nil, err
 		}
 		if next.portal == "" {
 			out.moved = moved
@@ -132,7 +136,7 @@ func classifyLogin(err error) error {
 	case isProtocol(err):
 		return &lossError{backends.LossProtocol, err}
 	}
-	return &lossError{backends.LossConnect, fmt.Errorf("login: %w", err)}
+	return &lossError{backends.LossConnect, fmt.Errorf("login: %w", bare(err))}
 }
 
 func (q *loginRequest) auth() (*wire.InitiatorAuth, error) {
