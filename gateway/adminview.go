@@ -75,7 +75,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 		Vendor: i.Vendor, Product: i.Product, Serial: i.Serial, PathsUsed: i.Used, PathsTotal: i.Paths,
 		CapacityNow: i.Capacity.Now, CapacityNominal: i.Capacity.Nominal, CapacityUnit: i.Capacity.Unit,
 		Selector: i.Selection.Name, SelectorOptions: showSelection(i.Selection), SelectorSet: i.SelectionSet, Cache: i.Cache, AllPathsDown: rule.AllPathsDown.String(), DownSince: i.DownSince,
-		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, Barred: i.Barred, State: control.DeviceAvailable,
+		Inflight: i.Requests, Held: i.Held, Fencing: i.Fencing, Shared: i.Shared, Reservation: i.Reservation, Barred: i.Barred,
 	}
 	out.Aliases = (*Gateway)(s).aliasesOf(i.Identity, d.Key(), i.Name)
 	for _, n := range i.Held {
@@ -100,14 +100,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 			wanted++
 		}
 	}
-	switch {
-	case i.Gone:
-		out.State, out.Reason = control.DeviceGone, "all paths say that the LUN does not exist"
-	case i.Used == 0:
-		out.State, out.Reason = control.DeviceAllPathsDown, "no path is usable"
-	case i.Used < wanted:
-		out.State, out.Reason = control.DeviceDegraded, fmt.Sprintf("%d of %d paths are used", i.Used, wanted)
-	}
+	out.State, out.Reason = deviceState(&i, wanted)
 	for _, sd := range s.disks {
 		uses := slices.ContainsFunc(sd.cfg.Extents, func(e ExtentConfig) bool {
 			return e.LUN == i.Name || e.LUN == i.Identity || slices.Contains(out.Aliases, e.LUN) || slices.Contains(names, e.LUN)
@@ -117,6 +110,21 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 		}
 	}
 	return out
+}
+
+// deviceState says how a device is that should have so many paths in use, and why.
+func deviceState(i *multipath.DeviceInfo, wanted int) (state, reason string) {
+	switch {
+	case i.Gone:
+		return control.DeviceGone, "all paths say that the LUN does not exist"
+	case i.Used == 0 && i.Masked != 0:
+		return control.DeviceAllPathsDown, fmt.Sprintf("masked by rule %d", i.Masked)
+	case i.Used == 0:
+		return control.DeviceAllPathsDown, "no path is usable"
+	case i.Used < wanted:
+		return control.DeviceDegraded, fmt.Sprintf("%d of %d paths are used", i.Used, wanted)
+	}
+	return control.DeviceAvailable, ""
 }
 
 // Disks gives all configured disks.

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"pathgate/backends"
 	"pathgate/gateway/control"
+	"pathgate/multipath"
 )
 
 // TestAdminEvents shows that the API gives every field of an event, in UTC.
@@ -81,5 +83,21 @@ func TestAdminFileDisk(t *testing.T) {
 	}
 	if err := view.SetPathEnabled("vmhba0:0:1", false); !errors.Is(err, control.ErrNotFound) {
 		t.Errorf("disabling a path that is not there: %v", err)
+	}
+}
+
+// TestDeviceState: why a device has fewer paths than it should.
+func TestDeviceState(t *testing.T) {
+	for want, i := range map[string]multipath.DeviceInfo{
+		"available":                            {Used: 2},
+		"degraded 1 of 2 paths are used":       {Used: 1},
+		"all-paths-down no path is usable":     {},
+		"all-paths-down masked by rule 100":    {Masked: 100},
+		"gone all paths say that the LUN does": {Gone: true, Masked: 100},
+	} {
+		state, reason := deviceState(&i, 2)
+		if got := state + " " + reason; !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -100,7 +100,7 @@ func eventTable(k multipath.EventKind) eventRow {
 
 // Event publishes e. It is called without a lock, on any goroutine. What an orderly
 // stop does to the paths is no fault: it is told as information, and that no path is
-// left then is not told at all.
+// left then is not told at all. Nor is it a fault that a rule masks all paths.
 func (x *pathEvents) Event(e multipath.Event) {
 	row := eventTable(e.Kind)
 	if e.Loss == backends.LossClosed {
@@ -108,6 +108,9 @@ func (x *pathEvents) Event(e multipath.Event) {
 			return
 		}
 		row.severity = SeverityInfo
+	}
+	if e.Masked != 0 {
+		row.severity = eventTable(multipath.PathMasked).severity // an administrator asked for it
 	}
 	out := Event{Time: e.Time, Kind: row.kind, Severity: row.severity, Device: e.Device, Path: e.Path, Message: e.Reason}
 	if out.Message == "" {
@@ -136,6 +139,9 @@ func (x *pathEvents) Event(e multipath.Event) {
 	}
 	if e.Held != 0 {
 		add("held", e.Held)
+	}
+	if e.Masked != 0 {
+		add("rule", e.Masked)
 	}
 	x.bus.Publish(out)
 	switch e.Kind {

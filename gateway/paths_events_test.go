@@ -34,6 +34,7 @@ func TestPathEvents(t *testing.T) {
 		{Kind: multipath.PathDown, Device: "d", Path: "vmhba0:0:1", Loss: backends.LossReset, Health: multipath.Down, Reason: "reset by peer"},
 		{Kind: multipath.Failover, Device: "d", Path: "vmhba0:0:1", Count: 7, Duration: 1234567 * time.Nanosecond},
 		{Kind: multipath.NoPaths, Device: "d", Loss: backends.LossReset},
+		{Kind: multipath.NoPaths, Device: "d", Masked: 100, Reason: "masked by rule 100; requests wait"},
 		{Kind: multipath.PathDown, Device: "d", Path: "vmhba0:1:1", Loss: backends.LossClosed, Reason: "logged out"},
 		{Kind: multipath.NoPaths, Device: "d", Loss: backends.LossClosed},
 		{Kind: multipath.DeviceAdded, Device: "d", Reason: "naa.1"},
@@ -52,6 +53,7 @@ func TestPathEvents(t *testing.T) {
 		"warning path-down vmhba0:0:1 reset by peer loss=connection reset health=down",
 		"warning failover vmhba0:0:1 requests were sent on other paths duration=1.235ms requests=7",
 		"critical all-paths-down  no path is left loss=connection reset",
+		"notice all-paths-down  masked by rule 100; requests wait rule=100",
 		"info path-down vmhba0:1:1 logged out loss=closed",
 		"info device-added  naa.1",
 	}

@@ -91,6 +91,8 @@ type Device struct {
 	states     []groupState  // likewise
 
 	downSince time.Time           // no path; zero: there is one
+	downMask  int                 // the rule for which that was told; 0: it was told as a fault
+	leftMask  int                 // the rule for which the last path that has left did so; 0: not for one
 	waited    backends.PathWait   // so much of requests' waits is over; 0: a path lives
 	waits     []backends.PathWait // those to be expected, in order
 	refusing  backends.PathWait   // as the observer was told

@@ -31,7 +31,7 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 	case down && d.downSince.IsZero():
 		d.downSince = now
 		d.waited = 0
-		out.event(Event{Kind: NoPaths, Device: d.name, Reason: d.patienceLocked()})
+		d.tellDownLocked(out)
 		d.expireWaitsLocked(b, out, now)
 		if d.closed {
 			d.failWaitingLocked(b, out, now)
@@ -49,6 +49,8 @@ func (d *Device) checkDownLocked(b *backends.Batch, out *outbox, now time.Time) 
 		d.dueLocked(out, deadline)
 		out.event(Event{Kind: Restored, Device: d.name, Duration: now.Sub(d.downSince), Count: held})
 		d.downSince, d.waited = time.Time{}, 0
+	case down && d.downMask != 0 && d.unmaskedDownLocked():
+		d.tellDownLocked(out) // it was by a rule, and is a fault now
 	}
 	d.tellRefusingLocked(b)
 }

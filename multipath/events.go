@@ -37,7 +37,8 @@ const (
 	Failover
 	// Failback: Path has been stable for the failback delay and is used again.
 	Failback
-	// NoPaths: all paths are down. Reason tells what happens to requests.
+	// NoPaths: all paths are down. Reason tells what happens to requests. Masked is the
+	// rule for which there is none; 0: they were lost.
 	NoPaths
 	// Restored: a path is there again; Duration without, Count of requests held.
 	Restored
@@ -138,5 +139,6 @@ type Event struct {
 	Method   string // "relogin+lun-reset", "preempt+lun-reset", "preempt-and-abort", "timed"
 	Count    int
 	Held     int
+	Masked   int
 	Duration time.Duration
 }

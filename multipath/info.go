@@ -32,12 +32,15 @@ type DeviceInfo struct {
 	// Capacity is what the scheduler above was told last.
 	Capacity Capacity `json:"capacity"`
 	// DownSince is zero while a path lives.
-	DownSince time.Time      `json:"down_since,omitzero"`
-	Gone      bool           `json:"gone,omitempty"`
-	Requests  int            `json:"requests"`
-	Held      map[string]int `json:"held,omitempty"` // by reason
-	Ghosts    []GhostInfo    `json:"ghosts,omitempty"`
-	Fences    []FenceCount   `json:"fences,omitempty"`
+	DownSince time.Time `json:"down_since,omitzero"`
+	// Masked is the number of the rule for which it has no path; 0: it has one, or
+	// none for another reason.
+	Masked   int            `json:"masked,omitempty"`
+	Gone     bool           `json:"gone,omitempty"`
+	Requests int            `json:"requests"`
+	Held     map[string]int `json:"held,omitempty"` // by reason
+	Ghosts   []GhostInfo    `json:"ghosts,omitempty"`
+	Fences   []FenceCount   `json:"fences,omitempty"`
 	// Groups are the target port groups, the best first; none without ALUA.
 	Groups []GroupInfo `json:"groups,omitempty"`
 	// Fencing is the FenceLevel: the weakest of the paths in use.
@@ -67,7 +70,7 @@ func (d *Device) State() DeviceInfo {
 		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
 		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
 		Selection: d.selection, SelectionSet: d.selectionSet, Paths: d.pathCountLocked(), Used: d.inUse.Len(), Capacity: d.capacity,
-		DownSince: d.downSince, Gone: d.gone, Requests: d.ntasks,
+		DownSince: d.downSince, Masked: d.maskedLocked(), Gone: d.gone, Requests: d.ntasks,
 		Fencing: d.weakestLocked().String(), Shared: d.sharedLocked(), Barred: d.barred,
 	}
 	if d.rule.Reservation.AllRegistrants {

@@ -194,8 +194,12 @@ func TestMaskLastPath(t *testing.T) {
 		if now := d.Info(); now.Caps != caps.Caps || now.Size != caps.Size || !now.Available || now.MaxTransfer != caps.MaxTransfer {
 			t.Errorf("info %+v, want %+v", now, caps)
 		}
-		if n := len(bd.events.of(NoPaths)); n != 1 || len(bd.events.of(DeviceGone)) != 0 {
-			t.Errorf("%d events that no path is left", n)
+		told := bd.events.of(NoPaths)
+		if len(told) != 1 || told[0].Masked != 100 || !strings.Contains(told[0].Reason, "masked by rule 100") || len(bd.events.of(DeviceGone)) != 0 {
+			t.Errorf("told that no path is left: %+v", told)
+		}
+		if i := d.State(); i.Masked != 100 {
+			t.Errorf("got rule %d for the device, want 100", i.Masked)
 		}
 		w := write(d, 4096, 4096, 2)
 		time.Sleep(time.Second)
@@ -205,8 +209,11 @@ func TestMaskLastPath(t *testing.T) {
 		bd.m.SetClaims(ClaimRules{})
 		mustOK(t, w)
 		mustRead(t, d, 0, 4096, 1)
-		if got := bd.device(); got != d || len(bd.events.of(Restored)) != 1 {
+		if got := bd.device(); got != d || len(bd.events.of(Restored)) != 1 || len(bd.events.of(NoPaths)) != 1 {
 			t.Errorf("device %v", got.Name())
+		}
+		if i := d.State(); i.Masked != 0 {
+			t.Errorf("got rule %d for the device, want none", i.Masked)
 		}
 	})
 }
