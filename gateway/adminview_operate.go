@@ -172,25 +172,36 @@ func (rt *Router) simulate(kappa uint32) (known bool, list []control.SimulatedVM
 	rt.mu.Lock()
 	plan := rt.plan
 	rt.mu.Unlock()
-	known = now.Capacity > 0
 	for i := range then.Flows {
 		f := &then.Flows[i]
-		vm := control.SimulatedVM{VM: rt.FlowVM(f.Flow), Active: f.Active, UsedCU: cuPerSecond(f.Use), ReservedCU: cuPerSecond(f.Wanted)}
+		vm := simulateVM(f, &now, kappa)
+		vm.VM = rt.FlowVM(f.Flow)
 		vm.Disks = plan.Flows[vm.VM].Disks
-		vm.ReservedThenCU, vm.ReservedClaimedCU = cuPerSecond(f.Reservation), cuPerSecond(f.Claimed)
-		if known || kappa == 0 {
-			vm.BelowReservation, vm.BelowIfClaimed = f.Reservation < f.Wanted, f.Claimed < f.Wanted
-		}
-		vm.EntitledThenCU = cuPerSecond(f.Entitlement)
-		for j := range now.Flows {
-			if g := &now.Flows[j]; g.Flow == f.Flow {
-				vm.EntitledCU = cuPerSecond(g.Entitlement)
-				vm.BelowEntitlement = f.Entitlement < g.Entitlement
-			}
-		}
 		list = append(list, vm)
 	}
-	return known, list
+	return capacityKnown(&now), list
+}
+
+// capacityKnown tells whether what the device does is what it can do.
+func capacityKnown(s *share.Snapshot) bool { return s.Measured && s.Capacity > 0 }
+
+// simulateVM is one flow of now at kappa. It is below what it should have only where
+// the capacity is known, or nothing is left.
+func simulateVM(f *share.FlowForecast, now *share.Snapshot, kappa uint32) control.SimulatedVM {
+	vm := control.SimulatedVM{Active: f.Active, UsedCU: cuPerSecond(f.Use), ReservedCU: cuPerSecond(f.Wanted)}
+	vm.ReservedThenCU, vm.ReservedClaimedCU = cuPerSecond(f.Reservation), cuPerSecond(f.Claimed)
+	judged := capacityKnown(now) || kappa == 0
+	if judged {
+		vm.BelowReservation, vm.BelowIfClaimed = f.Reservation < f.Wanted, f.Claimed < f.Wanted
+	}
+	vm.EntitledThenCU = cuPerSecond(f.Entitlement)
+	for j := range now.Flows {
+		if g := &now.Flows[j]; g.Flow == f.Flow {
+			vm.EntitledCU = cuPerSecond(g.Entitlement)
+			vm.BelowEntitlement = judged && f.Entitlement < g.Entitlement
+		}
+	}
+	return vm
 }
 
 var _ control.OperatorSource = (*adminView)(nil)

@@ -19,6 +19,14 @@ const (
 	WarnStrictIdle        = "strict-without-capacity"
 )
 
+// measured is the capacity to judge settings by; 0 while that is not known.
+func (l *lunView) measured() share.Speed {
+	if !capacityKnown(&l.snap) {
+		return 0
+	}
+	return l.snap.Capacity
+}
+
 // stateWarnings tells what the state of the scheduler makes of the settings.
 func (l *lunView) stateWarnings() []ShareWarning {
 	p, s := LUNPlan{Device: l.plan.Device}, &l.snap
@@ -48,7 +56,7 @@ func (l *lunView) stateWarnings() []ShareWarning {
 
 func (l *lunView) flowWarnings(p *LUNPlan, f *share.FlowStatus) {
 	vm := l.scheduler.FlowVM(f.Flow)
-	if f.Configured.Reservation != (share.Rate{}) && !f.Met {
+	if f.Configured.Reservation != (share.Rate{}) && !f.Met && l.snap.Measured {
 		p.warn(WarnReservationScaled, vm, "", fmt.Sprintf(
 			"the reservation of %s is scaled down to %s: the LUN cannot give all that are asked for", vm, units(f.Reservation)))
 	}

@@ -57,7 +57,7 @@ func (v *shareView) luns() []*lunView {
 		}
 		l.since = s.ShareStatus(&l.snap)
 		l.now = time.Now()
-		l.warnings = append(l.plan.Warnings(l.snap.Capacity), l.stateWarnings()...)
+		l.warnings = append(l.plan.Warnings(l.measured()), l.stateWarnings()...)
 		list = append(list, l)
 	}
 	slices.SortFunc(list, func(a, b *lunView) int { return cmp.Compare(a.device.Name, b.device.Name) })

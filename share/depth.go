@@ -171,7 +171,9 @@ func (c *Core) learn(elapsed int64) {
 		return
 	}
 	rate := speed(w.completed, elapsed)
-	if w.limitedFor*10 >= elapsed*9 && p.ceff > 0 {
+	full := w.limitedFor*10 >= elapsed*9
+	p.full = p.full || full && rate > 0
+	if full && p.ceff > 0 {
 		p.ceff += Speed(math.Round(0.2 * float64(rate-p.ceff)))
 	} else {
 		p.ceff = max(p.ceff, rate)

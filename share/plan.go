@@ -25,6 +25,7 @@ type planner struct {
 	whole            bool   // something was learnt with all paths up
 	fixed            Speed  // capacity as configured, 0: learn
 	ceff, cnom       Speed
+	full             bool  // ceff was learnt under a full window; before it is the least there is
 	floor            int64 // T_st, ns; 0: none
 	reserved         Speed // sum of the active flows' reservations, as configured
 
@@ -51,7 +52,7 @@ func (p *planner) configure(s, old *Settings) {
 		p.cnom = p.fixed
 		p.ceff = Speed(mulDiv(int64(p.fixed), int64(p.lastKappa), fullKappa))
 	case old != nil && was > 0:
-		p.ceff, p.cnom, p.whole = 0, 0, false
+		p.ceff, p.cnom, p.whole, p.full = 0, 0, false, false
 	}
 }
 

@@ -19,6 +19,9 @@ type Snapshot struct {
 	Kappa    uint32 // millionths of the nominal capacity that are usable
 	Capacity Speed  // C_eff; 0: not known
 	Nominal  Speed  // C_nom; 0: not known
+	// Measured: Capacity is configured, or was learnt while the window was full. Else
+	// it is what the device has done so far, and it may be able to do more.
+	Measured bool
 	// Depth is the window and InFlight what is in it, in CU; Commands likewise,
 	// and CommandLimit what the target takes (0: no bound).
 	Depth, InFlight Unit

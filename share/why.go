@@ -243,7 +243,7 @@ func (c *Core) Snapshot(dst *Snapshot) {
 	p, w := &c.plan, &c.depth
 	flows, groups := dst.Flows[:0], dst.Groups[:0]
 	*dst = Snapshot{
-		Time: c.now, Version: c.version, Mode: c.set.Mode, Kappa: p.kappa, Capacity: p.ceff, Nominal: p.cnom,
+		Time: c.now, Version: c.version, Mode: c.set.Mode, Kappa: p.kappa, Capacity: p.ceff, Nominal: p.cnom, Measured: p.fixed > 0 || p.full,
 		Depth: w.room, InFlight: c.inflight, Commands: c.commands, CommandLimit: c.cap, DepthMove: w.moved,
 		Latency: duration(Instant(w.latency)), Target: duration(Instant(w.target)),
 		Degraded: p.degraded, PrioritiesInForce: p.inForce, Floor: duration(Instant(p.floor)),
