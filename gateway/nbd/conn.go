@@ -144,7 +144,7 @@ func (c *conn) log(level slog.Level, msg string, args ...any) {
 	if c.handle.Name != "" {
 		args = append(args, "export", c.handle.Name)
 	}
-	c.srv.log.line(level, msg, args...)
+	c.srv.log.Line(level, msg, args...)
 }
 
 func reason(err error) string {

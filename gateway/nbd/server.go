@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"pathgate/internal/netserve"
 )
 
 // Defaults of Config.
@@ -59,7 +61,7 @@ type Config struct {
 // Server is an NBD server. Safe for concurrent use. Make it with New.
 type Server struct {
 	cfg Config
-	log clientLog
+	log *netserve.Log
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -88,11 +90,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxConnections < 0 || cfg.MaxPerListener < 0 || cfg.MaxPending < 0 {
 		return nil, errors.New("nbd server: negative limit")
 	}
-	log := cfg.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Server{cfg: cfg, log: clientLog{to: log}, conns: make(map[*conn]struct{})}, nil
+	return &Server{cfg: cfg, log: netserve.NewLog(cfg.Logger), conns: make(map[*conn]struct{})}, nil
 }
 
 // Connection describes a client for people.

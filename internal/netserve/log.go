@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nbd
+package netserve
 
 import (
 	"context"
@@ -41,16 +41,26 @@ func (q *quota) take(now time.Time) (ok bool, dropped int) {
 	return true, dropped
 }
 
-// clientLog writes what clients cause. Safe for concurrent use.
-type clientLog struct {
+// Log writes what clients cause, at a bounded rate. Safe for concurrent use. Make
+// it with NewLog.
+type Log struct {
 	to *slog.Logger
 
 	mu    sync.Mutex
 	quota quota
 }
 
-// line writes one line, unless there were too many.
-func (l *clientLog) line(level slog.Level, msg string, args ...any) {
+// NewLog makes a log that writes to to; nil: nowhere.
+func NewLog(to *slog.Logger) *Log {
+	if to == nil {
+		to = slog.New(slog.DiscardHandler)
+	}
+	return &Log{to: to}
+}
+
+// Line writes one line, unless there were too many. A line that is written after
+// others were dropped tells how many.
+func (l *Log) Line(level slog.Level, msg string, args ...any) {
 	if !l.to.Enabled(context.Background(), level) {
 		return
 	}
