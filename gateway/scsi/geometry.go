@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scsi
+
+import (
+	"pathgate/backends"
+	"pathgate/internal/scsi"
+)
+
+// geometry is what commands are checked against and split by. It is replaced,
+// never changed, when the device changes.
+type geometry struct {
+	blocks    uint64
+	blockSize uint64
+	physical  uint64 // physical block in bytes, at least blockSize
+	caps      backends.Caps
+	cache     backends.CacheMode
+	available bool
+	// The longest request that the device takes, in bytes, a multiple of the
+	// logical block; 0: no limit.
+	maxTransfer, maxUnmap, maxZeroes uint64
+	optimal                          uint64 // preferred transfer in bytes; 0: none
+}
+
+func newGeometry(info *backends.Info, blockSize uint32) *geometry {
+	block := uint64(blockSize)
+	whole := func(n uint64) uint64 {
+		if n == 0 {
+			return 0
+		}
+		return max(n&^(block-1), block)
+	}
+	return &geometry{
+		blocks: info.Size / block, blockSize: block, physical: max(uint64(info.PhysicalBlock), block),
+		caps: info.Caps, cache: info.WriteCache, available: info.Available,
+		maxTransfer: whole(uint64(info.MaxTransfer)), optimal: uint64(info.OptimalTransfer),
+		maxUnmap: whole(info.MaxUnmap), maxZeroes: whole(info.MaxZeroes),
+	}
+}
+
+// limit gives the longest request of op in bytes; 0: none.
+func (g *geometry) limit(op backends.Op) uint64 {
+	switch op {
+	case backends.Read, backends.Write, backends.CompareAndWrite, backends.Verify:
+		return g.maxTransfer
+	case backends.Unmap:
+		return g.maxUnmap
+	case backends.WriteZeroes:
+		return g.maxZeroes
+	default:
+		return 0
+	}
+}
+
+// blockRange is a range of the medium and what is done with it.
+type blockRange struct {
+	op            backends.Op // 0: the entry's run decides
+	fua           bool
+	lba           uint64
+	blocks        uint64
+	offset, bytes uint64 // the same in bytes
+}
+
+// setRange checks that the range is on the medium and writes it to t's demand.
+func (t *task) setRange(lba, blocks uint64) scsi.Sense {
+	g := t.l.u.geometry.Load()
+	if lba > g.blocks || blocks > g.blocks-lba {
+		return scsi.CodeLBAOutOfRange.Sense()
+	}
+	r := &t.demand.blockRange
+	r.lba, r.blocks = lba, blocks
+	r.offset, r.bytes = lba*g.blockSize, blocks*g.blockSize
+	return scsi.Sense{}
+}

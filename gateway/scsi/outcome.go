@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scsi
+
+import (
+	"pathgate/backends"
+	"pathgate/internal/buffer"
+	"pathgate/internal/scsi"
+)
+
+// clear prepares c for a Begin.
+func (c *Command) clear() {
+	c.In.Release()
+	c.Want, c.Status, c.Sense, c.Residual = 0, scsi.StatusGood, nil, 0
+	c.Overflow, c.Silent = false, false
+	t := &c.task
+	t.c, t.l, t.e = c, nil, nil
+	t.demand = demand{}
+	t.aborted, t.credit = notAborted, 0
+}
+
+// fail makes the status CHECK CONDITION with s.
+func (c *Command) fail(s scsi.Sense) {
+	c.In.Release()
+	c.Status = scsi.StatusCheckCondition
+	if l := c.task.l; l != nil && l.u.descriptorSense.Load() {
+		c.Sense = s.AppendDescriptor(c.senseData[:0])
+	} else {
+		c.Sense = s.AppendFixed(c.senseData[:0])
+	}
+}
+
+// refuse is fail for a command that Begin does not let in.
+func (c *Command) refuse(s scsi.Sense) {
+	c.fail(s)
+	c.account()
+}
+
+// refuseStatus ends a command that Begin does not let in with a status.
+func (c *Command) refuseStatus(s scsi.Status) {
+	c.Status = s
+	c.account()
+}
+
+// settle writes what res means for the client.
+func (t *task) settle(res backends.Result) {
+	c := t.c
+	if res.Class == backends.Aborted && t.aborted != notAborted {
+		c.In.Release()
+		if res.Sent == backends.SentSome {
+			for _, bar := range t.barriers {
+				bar.held.Store(true)
+			}
+		}
+		c.Silent = t.aborted == abortSilent
+		if !c.Silent {
+			c.Status = scsi.StatusTaskAborted
+		}
+		return
+	}
+	if !res.OK() {
+		t.failed(res)
+	}
+	c.account()
+}
+
+// failed is the one table from the classes of a device to status and sense
+// (HAZARDS section 5). A unit attention of a LUN below never comes up.
+func (t *task) failed(res backends.Result) {
+	code := scsi.CodeInternalTargetFailure
+	switch res.Class {
+	case backends.OK:
+		return
+	case backends.Transport:
+		code = scsi.CodeInternalTargetFailureAbort // the initiator may try again
+	case backends.Busy:
+		t.c.In.Release()
+		t.c.Status = scsi.StatusBusy
+		return
+	case backends.ReservationConflict:
+		t.c.In.Release()
+		t.c.Status = scsi.StatusReservationConflict
+		return
+	case backends.Medium:
+		code = mediumCode(t.demand.op, res.Sense)
+	case backends.IllegalRequest:
+		code = scsi.CodeLBAOutOfRange // all else was checked before: the device shrank
+	case backends.Unsupported:
+		code = scsi.CodeInvalidOpcode
+	case backends.DataProtect:
+		code = scsi.CodeWriteProtected
+	case backends.NoSpace:
+		code = scsi.CodeSpaceAllocationFailed
+	case backends.NoPath:
+		code = scsi.CodeManualIntervention
+	case backends.Aborted:
+		code = scsi.CodeCommandsClearedByServer
+	case backends.Miscompare:
+		s := scsi.CodeMiscompareDuringVerify.Sense()
+		s.InformationValid, s.Information = res.Sense.HasInfo, res.Sense.Information
+		t.c.fail(s)
+		return
+	}
+	t.c.fail(code.Sense())
+}
+
+// mediumCode passes on what the LUN said of its medium or hardware.
+func mediumCode(op backends.Op, s backends.Sense) scsi.SenseCode {
+	key := scsi.SenseKey(s.Key)
+	if s.Valid && (key == scsi.MediumError || key == scsi.HardwareError) {
+		return scsi.MakeSenseCode(key, s.ASC, s.ASCQ)
+	}
+	if op.Changes() {
+		return scsi.CodeWriteError
+	}
+	return scsi.CodeUnrecoveredReadError
+}
+
+// account writes the residual and cuts In to what the initiator expects (RFC
+// 7143 11.4.5.1).
+func (c *Command) account() {
+	d := &c.task.demand
+	moved := uint64(c.In.Len())
+	switch {
+	case d.dir == scsi.DataOut && c.Status == scsi.StatusGood, d.short:
+		moved = d.length // of a DataOut command that ends well all was moved
+	case d.dir == scsi.DataIn && c.Status == scsi.StatusGood:
+		moved = max(moved, d.length) // READ may have read only what was expected
+	}
+	expected := uint64(c.Expected)
+	switch {
+	case moved > expected:
+		c.Overflow = true
+		c.Residual = uint32(min(moved-expected, 1<<32-1))
+		truncate(&c.In, int(expected))
+	default:
+		c.Residual = uint32(expected - moved)
+	}
+}
+
+// truncate cuts v to n bytes.
+func truncate(v *buffer.Vec, n int) {
+	for i := range *v {
+		s := &(*v)[i]
+		if n < len(s.B) {
+			s.B = s.B[:n]
+			if n == 0 {
+				rest := (*v)[i:]
+				rest.Release()
+				*v = (*v)[:i]
+				return
+			}
+		}
+		n -= len(s.B)
+	}
+}

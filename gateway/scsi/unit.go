@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scsi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"pathgate/backends"
+	"pathgate/internal/scsi"
+)
+
+// UnitConfig describes a Unit.
+type UnitConfig struct {
+	// Device holds the blocks. The unit does not close it.
+	Device backends.Device
+	// UUID of the disk; its NAA designator is made of it, so it must never change.
+	UUID [16]byte
+	// Vendor (8), Product (16) and Revision (4 characters), ASCII. Empty:
+	// "PATHGATE", "DISK", "1".
+	Vendor, Product, Revision string
+	// Serial is the unit serial number. Empty: the UUID in hex.
+	Serial string
+	// BlockSize is the logical block, 512 or 4096 bytes and a multiple of the
+	// device's. 0: the device's.
+	BlockSize uint32
+	// MaxTransfer is the longest READ or WRITE in bytes. 0: 16 MiB.
+	MaxTransfer uint32
+	// ReadOnly refuses changes; a device with backends.ReadOnly always does.
+	ReadOnly bool
+	// Reservations is what Store kept last, nil for a unit that is new to it.
+	Reservations []byte
+	// Store keeps persistent reservations over a restart. Nil: they are not
+	// kept, and APTPL is refused.
+	Store ReservationStore
+}
+
+// ReservationStore keeps the persistent reservations of one unit.
+type ReservationStore interface {
+	// SaveReservations replaces what is kept by data; nil: nothing is to be kept.
+	// done is called once, on any goroutine, when that is durable or has failed.
+	// It must not block. A next call comes after done only.
+	SaveReservations(data []byte, done func(error))
+}
+
+// Done is told the end of a task management function, by a batch. The result is
+// OK, or Transport when a request of its tasks may still run below; the device
+// holds its range then.
+type Done func(b *backends.Batch, res backends.Result)
+
+// Unit is one logical unit. All methods are safe for concurrent use. Make it
+// with NewUnit.
+type Unit struct {
+	cfg      UnitConfig
+	table    []entry
+	stop     func() // of Device.Watch
+	geometry atomic.Pointer[geometry]
+	// descriptorSense is modes.descriptorSense, to be read without mu.
+	descriptorSense atomic.Bool
+
+	mu    sync.Mutex
+	links []*link
+	tasks taskSet
+	modes modes
+	// reserver has a RESERVE, or nil.
+	reserver *link
+}
+
+const defaultMaxTransfer = 16 << 20
+
+// NewUnit makes a unit.
+func NewUnit(cfg UnitConfig) (*Unit, error) {
+	if cfg.Device == nil {
+		return nil, errors.New("unit needs a device")
+	}
+	info := cfg.Device.Info()
+	if cfg.BlockSize == 0 {
+		cfg.BlockSize = info.LogicalBlock
+	}
+	if cfg.BlockSize != 512 && cfg.BlockSize != 4096 || cfg.BlockSize%info.LogicalBlock != 0 {
+		return nil, fmt.Errorf("block size %d over a device with %d: not possible", cfg.BlockSize, info.LogicalBlock)
+	}
+	if cfg.MaxTransfer == 0 {
+		cfg.MaxTransfer = defaultMaxTransfer
+	}
+	u := &Unit{cfg: cfg, table: commands()}
+	u.geometry.Store(newGeometry(&info, cfg.BlockSize))
+	u.modes = u.defaultModes()
+	u.stop = cfg.Device.Watch(u.deviceChanged)
+	return u, nil
+}
+
+// Close ends the watching of the device. Every mapping has to be removed before.
+func (u *Unit) Close() { u.stop() }
+
+// deviceChanged tells all nexuses what initiators have to know.
+func (u *Unit) deviceChanged(c backends.Change) {
+	info := u.cfg.Device.Info()
+	u.geometry.Store(newGeometry(&info, u.cfg.BlockSize))
+	all := func(*link) bool { return true }
+	if c&backends.SizeChanged != 0 {
+		u.tell(scsi.CodeCapacityChanged, all)
+	}
+	if c&backends.CapsChanged != 0 {
+		u.tell(scsi.CodeInquiryChanged, all)
+	}
+}
+
+func (u *Unit) attach(l *link) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l.attention.add(scsi.CodeResetOccurred)
+	u.links = append(u.links, l)
+	u.levelsLocked()
+}
+
+// tell queues the unit attention c for the links that to picks.
+func (u *Unit) tell(c scsi.SenseCode, to func(*link) bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, l := range u.links {
+		if to(l) {
+			l.attention.add(c)
+		}
+	}
+}
+
+// detachLocked forgets l and the RESERVE that it has.
+func (u *Unit) detachLocked(l *link) {
+	if i := slices.Index(u.links, l); i >= 0 {
+		u.links = slices.Delete(u.links, i, i+1)
+	}
+	if u.reserver == l {
+		u.reserver = nil
+		u.levelsLocked()
+	}
+}
+
+// readOnly tells whether the medium can never be changed.
+func (u *Unit) readOnly() bool {
+	return u.cfg.ReadOnly || u.geometry.Load().caps.Has(backends.ReadOnly)
+}
+
+// protectionLocked is why a change is refused.
+func (u *Unit) protectionLocked() scsi.Sense {
+	if u.modes.writeProtected && !u.readOnly() {
+		return scsi.CodeSoftwareWriteProtected.Sense()
+	}
+	return scsi.CodeWriteProtected.Sense()
+}
