@@ -14,10 +14,14 @@ type demand struct {
 	// the bytes of a block range or parameter list, 0 for an allocation length.
 	dir    scsi.Direction
 	length uint64
+	// alloc is the allocation length of a DataIn command that has one.
+	alloc uint64
 	// exact: Data-Out has to be just as long as the initiator expects.
 	exact bool
 	// short: Data-Out is longer than the initiator expects, and is refused.
 	short bool
+	check scsi.ByteCheck // of VERIFY
+	unmap bool           // of WRITE SAME
 	// blockRange is the range of the medium.
 	blockRange
 }
@@ -184,4 +188,20 @@ func (n *Nexus) Submit(b *backends.Batch, cs []*Command) {
 	n.reqs = runTasks(b, ready, n.reqs)
 	clear(ready)
 	n.ready = ready[:0]
+}
+
+// Refuse ends c, which Begin let in and which was not submitted, with CHECK
+// CONDITION and code: its Data-Out did not come as it should. One that has ended
+// meanwhile is passed over. It is called as Submit is.
+func (n *Nexus) Refuse(b *backends.Batch, c *Command, code scsi.SenseCode) {
+	t := &c.task
+	u := t.l.u
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if t.state != taskCollecting {
+		return
+	}
+	t.state = taskEnding
+	c.refuse(code.Sense())
+	b.Defer(t)
 }

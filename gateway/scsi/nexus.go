@@ -126,3 +126,13 @@ func (n *Nexus) tellLocked(c scsi.SenseCode) {
 		l.u.tell(c, func(x *link) bool { return x == l })
 	}
 }
+
+// Depth is how many commands all units of the nexus take together, as the credits
+// of their devices say; 0 without any unit.
+func (n *Nexus) Depth() int {
+	sum := 0
+	for _, l := range *n.links.Load() {
+		sum += l.grant.Commands()
+	}
+	return sum
+}

@@ -2,7 +2,10 @@
 
 package scsi
 
-import "pathgate/backends"
+import (
+	"pathgate/backends"
+	"pathgate/internal/scsi"
+)
 
 // taskState is where a task is in its unit's task set. Guarded by Unit.mu.
 //
@@ -37,8 +40,9 @@ type task struct {
 	demand demand // what the CDB asks for; written by the entry's check
 
 	// req is the request to the device, or job has several. Nil: none.
-	req backends.Request
-	job *job
+	req     backends.Request
+	job     *job
+	cleanup func() // gives back what run holds; nil: nothing
 
 	credit int64 // payload bytes taken from the grant
 
@@ -161,6 +165,10 @@ func (t *task) end(b *backends.Batch) {
 
 	c, grant, credit, barriers := t.c, t.l.grant, t.credit, t.barriers
 	t.barriers, t.job = nil, nil
+	if t.cleanup != nil {
+		t.cleanup()
+		t.cleanup = nil
+	}
 	t.req.Reset()
 	c.Completer.CommandDone(b, c) // c is the transport's from here on
 	grant.Give(credit)
@@ -209,7 +217,7 @@ func runTasks(b *backends.Batch, ready []*task, reqs []*backends.Request) []*bac
 // more than that.
 func (t *task) plain() bool {
 	d := &t.demand
-	if d.op == 0 || d.bytes == 0 {
+	if d.op == 0 || d.bytes == 0 || d.fua && d.op == backends.Read {
 		return false
 	}
 	if limit := t.l.u.geometry.Load().limit(d.op); limit != 0 && d.bytes > limit {
@@ -218,8 +226,8 @@ func (t *task) plain() bool {
 	r := &t.req
 	r.Op, r.FUA, r.Offset, r.Length = d.op, d.fua, d.offset, d.bytes
 	r.Origin, r.Completer = &t.l.origin, t
-	if d.op == backends.Write {
-		r.Data.AppendRange(t.c.Out, 0, int(d.bytes))
+	if d.dir == scsi.DataOut {
+		r.Data.AppendRange(t.c.Out, 0, int(d.length))
 	}
 	return true
 }

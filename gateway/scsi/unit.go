@@ -41,8 +41,9 @@ type UnitConfig struct {
 // ReservationStore keeps the persistent reservations of one unit.
 type ReservationStore interface {
 	// SaveReservations replaces what is kept by data; nil: nothing is to be kept.
-	// done is called once, on any goroutine, when that is durable or has failed.
-	// It must not block. A next call comes after done only.
+	// done is to be called once, when that is durable or has failed, on any
+	// goroutine but never inside SaveReservations, which must not block. The next
+	// call comes after done only.
 	SaveReservations(data []byte, done func(error))
 }
 
@@ -60,13 +61,19 @@ type Unit struct {
 	geometry atomic.Pointer[geometry]
 	// descriptorSense is modes.descriptorSense, to be read without mu.
 	descriptorSense atomic.Bool
+	// writeThrough: every write is FUA, since WCE was cleared.
+	writeThrough atomic.Bool
+	// outside is the access of one that is no nexus.
+	outside atomic.Uint32
 
 	mu    sync.Mutex
 	links []*link
 	tasks taskSet
 	modes modes
 	// reserver has a RESERVE, or nil.
-	reserver *link
+	reserver     *link
+	reservations reservations
+	reserving    []reserveTask // the first is being carried out
 }
 
 const defaultMaxTransfer = 16 << 20
@@ -86,8 +93,15 @@ func NewUnit(cfg UnitConfig) (*Unit, error) {
 	if cfg.MaxTransfer == 0 {
 		cfg.MaxTransfer = defaultMaxTransfer
 	}
+	cfg.fillNames()
 	u := &Unit{cfg: cfg, table: commands()}
 	u.geometry.Store(newGeometry(&info, cfg.BlockSize))
+	r, err := decodeReservations(cfg.Reservations)
+	if err != nil {
+		return nil, err
+	}
+	u.reservations = r
+	u.levelsLocked()
 	u.modes = u.defaultModes()
 	u.stop = cfg.Device.Watch(u.deviceChanged)
 	return u, nil
@@ -150,4 +164,17 @@ func (u *Unit) protectionLocked() scsi.Sense {
 		return scsi.CodeSoftwareWriteProtected.Sense()
 	}
 	return scsi.CodeWriteProtected.Sense()
+}
+
+// maxBlocks is the MAXIMUM TRANSFER LENGTH.
+func (u *Unit) maxBlocks() uint64 { return uint64(u.cfg.MaxTransfer / u.cfg.BlockSize) }
+
+// maxCompare is the MAXIMUM COMPARE AND WRITE LENGTH: such a command is one
+// request.
+func (u *Unit) maxCompare() uint64 {
+	n := uint64(255)
+	if limit := u.geometry.Load().maxTransfer; limit != 0 {
+		n = min(n, limit/uint64(u.cfg.BlockSize))
+	}
+	return n
 }
