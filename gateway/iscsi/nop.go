@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iscsi
+
+import (
+	"time"
+
+	"pathgate/internal/buffer"
+	wire "pathgate/internal/iscsi"
+)
+
+// nopOut answers a ping, or takes the answer to one of ours. RFC 7143 11.18
+// (NOP-Out).
+func (s *session) nopOut(p *pdu) error {
+	r, err := wire.DecodeNOPOut(&p.bhs)
+	if err != nil {
+		return err
+	}
+	s.taken(p)
+	if r.ITT == wire.NoTag {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(p.vec.Len(), int(s.send.MaxData))
+	var h wire.BHS
+	wire.NOPIn{LUN: r.LUN, ITT: r.ITT, TTT: wire.NoTag, Numbers: s.statusLocked()}.Encode(&h)
+	var echo buffer.Vec
+	echo.AppendRange(p.vec, 0, n)
+	s.sendDataLocked(&h, echo, n)
+	echo.Release()
+	s.batch.Touch(s.c.out)
+	return nil
+}
+
+// listen bounds the time until silence is called; not positive: it is not.
+func (s *session) listen(d time.Duration) {
+	var t time.Time
+	if d > 0 {
+		t = time.Now().Add(d)
+	}
+	_ = s.c.nc.SetReadDeadline(t)
+}
+
+// silence is called when the read deadline has passed. It pings an initiator that
+// has said nothing since the deadline was set, and gives up one that does not
+// answer.
+func (s *session) silence() error {
+	cfg := &s.c.srv.cfg
+	s.mu.Lock()
+	over := s.over
+	s.mu.Unlock()
+	switch {
+	case over != nil:
+		return over
+	case s.heard:
+		s.pings = pingNone
+		s.listen(cfg.NOPInterval)
+	case s.pings == pingNone && !s.discovery:
+		s.pings = pingSent
+		s.ping()
+		s.listen(cfg.NOPTimeout)
+	case s.pings == pingLast:
+		return errSilent
+	default:
+		s.pings = pingLast
+		s.listen(lastChance)
+	}
+	s.heard = false
+	return nil
+}
+
+// ping sends a NOP-In that wants an answer. RFC 7143 11.19 (NOP-In).
+func (s *session) ping() {
+	s.mu.Lock()
+	if s.ttt++; s.ttt == wire.NoTag {
+		s.ttt++
+	}
+	var h wire.BHS
+	wire.NOPIn{ITT: wire.NoTag, TTT: s.ttt, Numbers: s.numbersLocked()}.Encode(&h)
+	s.sendLocked(&h, nil)
+	s.mu.Unlock()
+	s.c.out.Flush()
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iscsi
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pathgate/backends"
+	"pathgate/gateway/scsi"
+	"pathgate/internal/buffer"
+	wire "pathgate/internal/iscsi"
+	spc "pathgate/internal/scsi"
+)
+
+const (
+	// maxImmediate bounds the immediate requests that are outstanding: they take no
+	// place in the command window.
+	maxImmediate = 16
+	// maxHeldBytes bounds the data of requests that wait for their turn.
+	maxHeldBytes = 1 << 20
+	// lastChance is how long a silent initiator is listened to once more: this
+	// process may have stalled, not the peer.
+	lastChance = 100 * time.Millisecond
+)
+
+// session is a session in full feature phase, and its one connection. The
+// connection's goroutine runs it; commands complete on any.
+type session struct {
+	c         *conn
+	key       nexusKey
+	tsih      uint16 // guarded by srv.mu until claimed
+	cid       uint16
+	discovery bool
+	params    wire.Params
+	since     time.Time
+	handle    Handle
+	nexus     *scsi.Nexus   // nil in a discovery session
+	ended     chan struct{} // closed when no task is left
+
+	returned  atomic.Pointer[task] // tasks that have been answered
+	completed atomic.Uint64
+
+	mu        sync.Mutex
+	send      wire.Framing
+	statSN    wire.Serial
+	win       window
+	tasks     table
+	immediate int // immediate requests outstanding
+	ttt       wire.TargetTransferTag
+	quiet     bool       // nothing is answered any more
+	over      error      // the connection's goroutine is to end for this reason
+	cut       buffer.Vec // scratch: the data of one Data-In, borrowed
+	scratch   []byte
+
+	// Owned by the connection's goroutine.
+	batch  backends.Batch
+	ready  []*scsi.Command // to be submitted
+	free   *task
+	held   []pdu // wait for their turn, ascending by CmdSN
+	heldB  int   // bytes of data in held
+	neg    *wire.Negotiator
+	text   textExchange
+	logout *wire.LogoutRequest
+	heard  bool // bytes came since the deadline was set
+	pings  pingState
+}
+
+// pingState is what a silent initiator has been given.
+type pingState uint8
+
+const (
+	pingNone pingState = iota
+	pingSent
+	pingLast // and no answer; it is listened to once more
+)
+
+func newSession(c *conn, p wire.Params) *session {
+	s := &session{
+		c: c, params: p, since: time.Now(), discovery: p.SessionType == wire.DiscoverySession,
+		ended: make(chan struct{}), send: p.SendFraming(),
+	}
+	s.key = nexusKey{initiator: p.InitiatorName, isid: c.peer.ISID, target: p.TargetName, tag: c.peer.PortalGroupTag}
+	return s
+}
+
+// open has the target opened and the nexus made.
+func (s *session) open() error {
+	if s.discovery {
+		return nil
+	}
+	h, err := s.c.srv.cfg.Targets.Open(&s.c.peer, s.params.TargetName)
+	if err != nil {
+		return err
+	}
+	s.nexus, err = h.Target.Open(scsi.NexusConfig{
+		Initiator:  spc.TransportID{Protocol: spc.ProtocolISCSI, Name: s.key.initiator, ISID: s.key.isid, HasISID: true},
+		Port:       h.Port,
+		Connection: s.c.peer.Connection,
+	})
+	if err != nil {
+		h.close()
+		return fmt.Errorf("open target %s: %w", s.params.TargetName, err)
+	}
+	s.handle = h
+	return nil
+}
+
+// start begins the numbering of commands.
+func (s *session) start(first *wire.LoginRequest) {
+	s.cid = first.CID
+	s.win.start(first.CmdSN, s.depth())
+	s.text.ttt = wire.NoTag
+}
+
+// begin goes over to full feature phase: the answer to the login is on its way.
+func (s *session) begin(l *login) {
+	s.neg, s.statSN = l.neg, l.statSN
+	s.c.recv = s.params.RecvFraming()
+	s.listen(s.c.srv.cfg.NOPInterval)
+}
+
+// depth is how many commands may be outstanding now.
+func (s *session) depth() uint32 {
+	if s.nexus == nil {
+		return uint32(min(s.c.srv.cfg.QueueDepth, maxImmediate))
+	}
+	return uint32(max(min(s.c.srv.cfg.QueueDepth, s.nexus.Depth()), 1))
+}
+
+// run serves the session until it ends, and tells why.
+func (s *session) run() error {
+	for {
+		if err := s.c.receive(s.fill); err != nil {
+			return s.c.why(err)
+		}
+		err := s.handlePDU()
+		s.c.release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fill submits what was decoded, and then waits for bytes.
+func (s *session) fill() error {
+	s.submit()
+	if err := s.pause(); err != nil {
+		return err
+	}
+	depth := s.depth()
+	s.mu.Lock()
+	s.win.depth = depth
+	s.mu.Unlock()
+	for {
+		err := s.c.in.Fill()
+		if err == nil {
+			s.heard = true
+			return nil
+		}
+		if !timedOut(err) {
+			return err
+		}
+		if err := s.silence(); err != nil {
+			return err
+		}
+	}
+}
+
+// submit hands the device server all commands that have their data, and runs the
+// batch.
+func (s *session) submit() {
+	if len(s.ready) > 0 {
+		s.nexus.Submit(&s.batch, s.ready)
+		clear(s.ready)
+		s.ready = s.ready[:0]
+	}
+	s.batch.Run()
+}
+
+// pause waits while the initiator takes no answers.
+func (s *session) pause() error {
+	limit := s.c.srv.cfg.MaxPending
+	if s.c.out.Pending() <= limit {
+		return nil
+	}
+	return s.c.out.Drain(limit / 2)
+}
+
+// finish ends the session: all tasks are aborted, and those that wait for this
+// nexus go on when the last one has ended. A logout is answered then.
+func (s *session) finish(err error) {
+	clear(s.ready)
+	s.ready = s.ready[:0]
+	for i := range s.held {
+		s.held[i].vec.Release()
+	}
+	s.mu.Lock()
+	s.quiet = true
+	s.mu.Unlock()
+	if s.nexus != nil {
+		done := make(chan struct{})
+		s.nexus.Close(&s.batch, func(*backends.Batch, backends.Result) { close(done) })
+		s.batch.Run()
+		<-done
+		s.handle.close()
+	}
+	s.dropTasks()
+	s.c.srv.abandon(s)
+	if s.logout != nil {
+		s.answerLogout(wire.LogoutSuccess)
+	}
+	if !errors.Is(err, errProtocol) && !errors.Is(err, errSilent) {
+		s.c.settle()
+	}
+}
+
+// dropTasks gives back the payloads of what the device server does not know.
+func (s *session) dropTasks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tasks.each(func(t *task) { s.freeLocked(t) })
+}
+
+// describe tells what s is, for people.
+func (s *session) describe() Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Session{
+		Peer: s.c.peer, Target: s.key.target, TSIH: s.tsih, Since: s.since, Params: s.params,
+		Commands: int(s.win.busy) + s.immediate, Window: int(s.win.depth), Pending: s.c.out.Pending(),
+		Completed: s.completed.Load(),
+	}
+}
