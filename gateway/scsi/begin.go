@@ -14,11 +14,15 @@ type demand struct {
 	// the bytes of a block range or parameter list, 0 for an allocation length.
 	dir    scsi.Direction
 	length uint64
+	// total is length by the CDB, where no more than expected is moved.
+	total uint64
+	// partial: Data-Out may be whole blocks of the beginning of it.
+	partial bool
 	// alloc is the allocation length of a DataIn command that has one.
 	alloc uint64
 	// exact: Data-Out has to be just as long as the initiator expects.
 	exact bool
-	// short: Data-Out is longer than the initiator expects, and is refused.
+	// short: Data-Out is longer than the initiator expects.
 	short bool
 	check scsi.ByteCheck // of VERIFY
 	unmap bool           // of WRITE SAME
@@ -148,23 +152,26 @@ func (t *task) payload() int64 {
 // command cannot be carried out so.
 func (t *task) match() bool {
 	c, d := t.c, &t.demand
-	expected := uint64(c.Expected)
+	expected, block := uint64(c.Expected), uint64(t.l.u.cfg.BlockSize)
+	d.total = d.length
 	switch d.dir {
 	case scsi.DataOut:
-		if d.length == 0 {
-			return true
-		}
-		if c.Read || expected < d.length {
-			d.short = expected < d.length
+		switch {
+		case d.length == 0:
+		case expected < d.length:
+			d.short = true
+			if c.Read || !d.partial || expected%block != 0 {
+				return false
+			}
+			d.length, d.bytes = expected, expected
+		case c.Read, d.exact && expected != d.length:
 			return false
 		}
-		return !d.exact || expected == d.length
 	case scsi.DataIn:
-		if c.Write {
-			return false
-		}
-		if d.length > expected { // read no more than is wanted
-			block := uint64(t.l.u.cfg.BlockSize)
+		switch {
+		case c.Write: // nothing is expected this way
+			d.bytes, d.total, d.alloc = 0, 0, 0
+		case d.length > expected: // read no more than is wanted
 			d.bytes = min(d.bytes, (expected+block-1)/block*block)
 		}
 	}

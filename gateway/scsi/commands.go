@@ -40,7 +40,7 @@ func commands() []entry {
 		{op: scsi.OpVerify10, action: none, size: 10, access: accessRead, usage: use(dpo|0x06, all, all, all, all, grp, all, all), check: checkVerify, run: verify},
 		{op: scsi.OpPrefetch10, action: none, size: 10, access: accessRead, usage: use(immd, all, all, all, all, grp, all, all), check: checkPrefetch, run: prefetch},
 		{op: scsi.OpSynchronizeCache10, action: none, size: 10, access: accessWrite, usage: use(immd, all, all, all, all, grp, all, all), check: checkSynchronize, run: synchronize},
-		{op: scsi.OpReadDefectData10, action: none, size: 10, access: accessRead, usage: use(0, 0x1f, 0, 0, 0, 0, all, all), check: checkAllocation, run: readDefects},
+		{op: scsi.OpReadDefectData10, action: none, size: 10, access: accessRead, usage: use(0, 0x1f, 0, 0, 0, 0, all, all), check: checkDefects, run: readDefects},
 		{op: scsi.OpWriteSame10, action: none, size: 10, access: accessWrite, changes: true, usage: use(0x18, all, all, all, all, grp, all, all), check: checkWriteSame, run: writeSame},
 		{op: scsi.OpUnmap, action: none, size: 10, access: accessWrite, changes: true, needs: backends.CanUnmap, usage: use(0x01, 0, 0, 0, 0, grp, all, all), check: checkUnmap, run: unmap},
 		{op: scsi.OpModeSelect10, action: none, size: 10, access: accessWrite, usage: use(0x11, 0, 0, 0, 0, 0, all, all), check: checkModeSelect, run: modeSelect},
@@ -78,7 +78,7 @@ func commands() []entry {
 		{op: scsi.OpWrite12, action: none, size: 12, access: accessWrite, changes: true, usage: use(dpo|fua, all, all, all, all, all, all, all, all, grp), check: checkReadWrite, run: writeLong},
 		{op: scsi.OpWriteVerify12, action: none, size: 12, access: accessWrite, changes: true, usage: use(dpo|0x06, all, all, all, all, all, all, all, all, grp), check: checkVerify, run: writeVerify},
 		{op: scsi.OpVerify12, action: none, size: 12, access: accessRead, usage: use(dpo|0x06, all, all, all, all, all, all, all, all, grp), check: checkVerify, run: verify},
-		{op: scsi.OpReadDefectData12, action: none, size: 12, access: accessRead, usage: use(0x1f, all, all, all, all, all, all, all, all), check: checkAllocation, run: readDefects},
+		{op: scsi.OpReadDefectData12, action: none, size: 12, access: accessRead, usage: use(0x1f, all, all, all, all, all, all, all, all), check: checkDefects, run: readDefects},
 	}
 	for i := range list {
 		list[i].usage[0] = byte(list[i].op)

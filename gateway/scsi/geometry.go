@@ -3,6 +3,8 @@
 package scsi
 
 import (
+	"cmp"
+
 	"pathgate/backends"
 	"pathgate/internal/scsi"
 )
@@ -22,8 +24,8 @@ type geometry struct {
 	optimal                          uint64 // preferred transfer in bytes; 0: none
 }
 
-func newGeometry(info *backends.Info, blockSize uint32) *geometry {
-	block := uint64(blockSize)
+func newGeometry(info *backends.Info, cfg *UnitConfig) *geometry {
+	block := uint64(cfg.BlockSize)
 	whole := func(n uint64) uint64 {
 		if n == 0 {
 			return 0
@@ -31,7 +33,7 @@ func newGeometry(info *backends.Info, blockSize uint32) *geometry {
 		return max(n&^(block-1), block)
 	}
 	return &geometry{
-		blocks: info.Size / block, blockSize: block, physical: max(uint64(info.PhysicalBlock), block),
+		blocks: info.Size / block, blockSize: block, physical: max(uint64(cmp.Or(cfg.PhysicalBlock, info.PhysicalBlock)), block),
 		caps: info.Caps, cache: info.WriteCache, available: info.Available,
 		maxTransfer: whole(uint64(info.MaxTransfer)), optimal: uint64(info.OptimalTransfer),
 		maxUnmap: whole(info.MaxUnmap), maxZeroes: whole(info.MaxZeroes),

@@ -115,10 +115,10 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 // device likes.
 func (u *Unit) blockLimits(g *geometry) scsi.BlockLimits {
 	b := scsi.BlockLimits{
-		WriteSameNonZero: true, OptimalGranularity: uint16(min(g.physical/g.blockSize, 1<<16-1)),
-		MaxTransfer: uint32(u.maxBlocks()), OptimalTransfer: uint32(min(g.optimal/g.blockSize, u.maxBlocks())),
+		OptimalGranularity: uint16(min(g.physical/g.blockSize, 1<<16-1)),
+		MaxTransfer:        uint32(u.maxBlocks()), OptimalTransfer: uint32(min(g.optimal/g.blockSize, u.maxBlocks())),
 		MaxPrefetch:  uint32(u.maxBlocks()),
-		MaxWriteSame: writeSameBytes / g.blockSize,
+		MaxWriteSame: writeSameBlocks,
 	}
 	if g.caps.Has(backends.CanCompareAndWrite) {
 		b.MaxCompareAndWrite = uint8(u.maxCompare())

@@ -123,9 +123,9 @@ func (c *Command) account() {
 	moved := uint64(c.In.Len())
 	switch {
 	case d.dir == scsi.DataOut && c.Status == scsi.StatusGood, d.short:
-		moved = d.length // of a DataOut command that ends well all was moved
+		moved = d.total // of a DataOut command that ends well all was moved
 	case d.dir == scsi.DataIn && c.Status == scsi.StatusGood:
-		moved = max(moved, d.length) // READ may have read only what was expected
+		moved = max(moved, d.total) // READ may have read only what was expected
 	}
 	expected := uint64(c.Expected)
 	switch {

@@ -3,6 +3,7 @@
 package scsi
 
 import (
+	"encoding/binary"
 	"math/bits"
 
 	"pathgate/backends"
@@ -121,6 +122,18 @@ func checkReadCapacity16(t *task) scsi.Sense {
 func readCapacity16(b *backends.Batch, t *task) {
 	t.reply(t.l.u.capacity().Append16(nil))
 	t.finish(b, backends.Done())
+}
+
+// checkDefects reads READ DEFECT DATA of both sizes.
+func checkDefects(t *task) scsi.Sense {
+	cdb := &t.c.CDB
+	t.demand.dir = scsi.DataIn
+	if cdb.Opcode() == scsi.OpReadDefectData10 {
+		t.demand.alloc = uint64(binary.BigEndian.Uint16(cdb[7:]))
+	} else {
+		t.demand.alloc = uint64(binary.BigEndian.Uint32(cdb[6:]))
+	}
+	return scsi.Sense{}
 }
 
 // readDefects is READ DEFECT DATA of both sizes: the list is empty, in the format

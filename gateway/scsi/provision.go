@@ -14,8 +14,8 @@ import (
 const (
 	// unmapRanges is how many ranges one UNMAP may have.
 	unmapRanges = 256
-	// writeSameBytes bounds one WRITE SAME, which may become as many plain writes.
-	writeSameBytes = 256 << 20
+	// writeSameBlocks bounds one WRITE SAME, which may become as many plain writes.
+	writeSameBlocks = 1<<16 - 1
 	// statusDescriptors bounds the data of GET LBA STATUS.
 	statusDescriptors = 1024
 )
@@ -119,8 +119,7 @@ func (t *task) deny(b *backends.Batch, s scsi.Sense) {
 	t.finish(b, backends.Done())
 }
 
-// checkWriteSame reads WRITE SAME of both sizes. WSNZ is set: 0 blocks are
-// refused.
+// checkWriteSame reads WRITE SAME of both sizes; 0 blocks go to the last one.
 func checkWriteSame(t *task) scsi.Sense {
 	c, err := scsi.DecodeWriteSame(t.raw())
 	if err != nil {
@@ -133,10 +132,14 @@ func checkWriteSame(t *task) scsi.Sense {
 	case c.Unmap && !u.geometry.Load().caps.Has(backends.CanUnmap):
 		return badField(1, 3)
 	}
-	if s := t.setRange(c.LBA, uint64(c.Blocks)); s.Key != scsi.NoSense {
+	blocks := uint64(c.Blocks)
+	if g := u.geometry.Load(); blocks == 0 && c.LBA < g.blocks {
+		blocks = g.blocks - c.LBA
+	}
+	if s := t.setRange(c.LBA, blocks); s.Key != scsi.NoSense {
 		return s
 	}
-	if c.Blocks == 0 || uint64(c.Blocks) > writeSameBytes/uint64(u.cfg.BlockSize) {
+	if blocks > writeSameBlocks {
 		return badField(lengthField(c.Size), scsi.NoBit)
 	}
 	d := &t.demand

@@ -24,6 +24,7 @@ func checkReadWrite(t *task) scsi.Sense {
 	d.length = d.bytes
 	if c.Write {
 		d.dir, d.op, d.fua = scsi.DataOut, backends.Write, t.durable(c.FUA)
+		d.partial = true
 		return scsi.Sense{}
 	}
 	d.dir, d.op = scsi.DataIn, backends.Read
@@ -118,7 +119,7 @@ func checkVerify(t *task) scsi.Sense {
 	case c.ByteCheck == scsi.ByteCheckOneBlock && c.Blocks > 0:
 		d.dir, d.length = scsi.DataOut, uint64(t.l.u.cfg.BlockSize)
 	}
-	d.fua = c.Write
+	d.fua, d.partial = c.Write, c.Write
 	return scsi.Sense{}
 }
 
@@ -204,7 +205,7 @@ func checkCompareAndWrite(t *task) scsi.Sense {
 	if s := t.setRange(c.LBA, uint64(c.Blocks)); s.Key != scsi.NoSense {
 		return s
 	}
-	if uint64(c.Blocks) > t.l.u.maxCompare() {
+	if uint64(c.Blocks) > t.l.u.maxCompare() || c.Blocks == 0 && t.c.Expected > 0 {
 		return badField(13, scsi.NoBit)
 	}
 	d := &t.demand

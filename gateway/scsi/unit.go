@@ -3,8 +3,10 @@
 package scsi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,9 @@ type UnitConfig struct {
 	// BlockSize is the logical block, 512 or 4096 bytes and a multiple of the
 	// device's. 0: the device's.
 	BlockSize uint32
+	// PhysicalBlock is what initiators are told of the physical block, a power of
+	// two in bytes. 0: the device's.
+	PhysicalBlock uint32
 	// MaxTransfer is the longest READ or WRITE in bytes. 0: 16 MiB.
 	MaxTransfer uint32
 	// ReadOnly refuses changes; a device with backends.ReadOnly always does.
@@ -90,12 +95,15 @@ func NewUnit(cfg UnitConfig) (*Unit, error) {
 	if cfg.BlockSize != 512 && cfg.BlockSize != 4096 || cfg.BlockSize%info.LogicalBlock != 0 {
 		return nil, fmt.Errorf("block size %d over a device with %d: not possible", cfg.BlockSize, info.LogicalBlock)
 	}
+	if bits.OnesCount32(cmp.Or(cfg.PhysicalBlock, 1)) != 1 {
+		return nil, fmt.Errorf("physical block of %d bytes: not a power of two", cfg.PhysicalBlock)
+	}
 	if cfg.MaxTransfer == 0 {
 		cfg.MaxTransfer = defaultMaxTransfer
 	}
 	cfg.fillNames()
 	u := &Unit{cfg: cfg, table: commands()}
-	u.geometry.Store(newGeometry(&info, cfg.BlockSize))
+	u.geometry.Store(newGeometry(&info, &cfg))
 	r, err := decodeReservations(cfg.Reservations)
 	if err != nil {
 		return nil, err
@@ -113,7 +121,7 @@ func (u *Unit) Close() { u.stop() }
 // deviceChanged tells all nexuses what initiators have to know.
 func (u *Unit) deviceChanged(c backends.Change) {
 	info := u.cfg.Device.Info()
-	u.geometry.Store(newGeometry(&info, u.cfg.BlockSize))
+	u.geometry.Store(newGeometry(&info, &u.cfg))
 	all := func(*link) bool { return true }
 	if c&backends.SizeChanged != 0 {
 		u.tell(scsi.CodeCapacityChanged, all)
