@@ -115,8 +115,8 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 // device likes.
 func (u *Unit) blockLimits(g *geometry) scsi.BlockLimits {
 	b := scsi.BlockLimits{
-		OptimalGranularity: uint16(min(g.physical/g.blockSize, 1<<16-1)),
-		MaxTransfer:        uint32(u.maxBlocks()), OptimalTransfer: uint32(min(g.optimal/g.blockSize, u.maxBlocks())),
+		WriteSameNonZero: true, OptimalGranularity: uint16(min(g.physical/g.blockSize, 1<<16-1)),
+		MaxTransfer: uint32(u.maxBlocks()), OptimalTransfer: uint32(min(g.optimal/g.blockSize, u.maxBlocks())),
 		MaxPrefetch:  uint32(u.maxBlocks()),
 		MaxWriteSame: writeSameBlocks,
 	}

@@ -119,7 +119,8 @@ func (t *task) deny(b *backends.Batch, s scsi.Sense) {
 	t.finish(b, backends.Done())
 }
 
-// checkWriteSame reads WRITE SAME of both sizes; 0 blocks go to the last one.
+// checkWriteSame reads WRITE SAME of both sizes. WSNZ is set: 0 blocks are
+// refused.
 func checkWriteSame(t *task) scsi.Sense {
 	c, err := scsi.DecodeWriteSame(t.raw())
 	if err != nil {
@@ -132,14 +133,10 @@ func checkWriteSame(t *task) scsi.Sense {
 	case c.Unmap && !u.geometry.Load().caps.Has(backends.CanUnmap):
 		return badField(1, 3)
 	}
-	blocks := uint64(c.Blocks)
-	if g := u.geometry.Load(); blocks == 0 && c.LBA < g.blocks {
-		blocks = g.blocks - c.LBA
-	}
-	if s := t.setRange(c.LBA, blocks); s.Key != scsi.NoSense {
+	if s := t.setRange(c.LBA, uint64(c.Blocks)); s.Key != scsi.NoSense {
 		return s
 	}
-	if blocks > writeSameBlocks {
+	if c.Blocks == 0 || c.Blocks > writeSameBlocks {
 		return badField(lengthField(c.Size), scsi.NoBit)
 	}
 	d := &t.demand
