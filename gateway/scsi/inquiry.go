@@ -65,7 +65,7 @@ const (
 func (n *Nexus) standardInquiry(u *Unit) []byte {
 	q := scsi.StandardInquiry{
 		Peripheral: scsi.PeripheralNoUnit, Version: 6, PortGroupAccess: scsi.ALUAImplicit,
-		CommandQueue: true, HiSup: true, MultiPort: len(n.t.cfg.Ports) > 1,
+		CommandQueue: true, HiSup: true, ThirdPartyCopy: true, MultiPort: len(n.t.cfg.Ports) > 1,
 		VersionDescriptors: [8]uint16{versionSAM5, versionISCSI, versionSPC4, versionSBC3},
 	}
 	if u != nil {

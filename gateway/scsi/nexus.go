@@ -49,6 +49,7 @@ type link struct {
 	level     access // the most that reservations let it do
 	gone      bool   // no task begins any more
 	prevent   bool   // PREVENT ALLOW MEDIUM REMOVAL
+	copies    []copyResult
 }
 
 // Open makes a nexus to all units of t. Each of them has the unit attention
