@@ -136,9 +136,8 @@ func (s *session) solicitLocked(t *task) {
 			LUN: t.lun, ITT: t.itt, TTT: s.ttt, Numbers: s.numbersLocked(), R2TSN: t.r2tSN,
 			BufferOffset: t.asked, DesiredDataTransferLength: n,
 		}
-		var h wire.BHS
-		r.Encode(&h)
-		s.sendLocked(&h, nil)
+		r.Encode(&s.head)
+		s.sendLocked(&s.head, nil)
 		s.batch.Touch(s.c.out)
 		t.asked += n
 		t.r2tSN = t.r2tSN.Next()

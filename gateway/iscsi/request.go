@@ -177,6 +177,7 @@ func (s *session) logoutRequest(p *pdu) error {
 	case req.Reason == wire.LogoutCloseConnection && req.CID != s.cid:
 		s.answerLogout(wire.LogoutCIDNotFound)
 	default:
+		s.submit() // what came before it may be answered at once
 		return errLoggedOut
 	}
 	s.logout = nil

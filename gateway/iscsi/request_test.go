@@ -371,9 +371,27 @@ func TestLogout(t *testing.T) {
 	b.idle(t)
 }
 
+// What came together with a logout is answered before it, if it ends at once.
+func TestLogoutBehindCommands(t *testing.T) {
+	b := offer(t, Config{})
+	r := b.session(t)
+	w := r.scsiWrite(0, 1)
+	all := r.bytes(w, nil, noise(1, 512))
+	reset := r.tag()
+	all = append(all, r.bytes(wire.TaskManagementRequest{
+		Immediate: true, Function: wire.AbortTaskSet, LUN: wire.LUNField{0, 1}, ITT: reset, ReferencedTaskTag: wire.NoTag, CmdSN: r.cmdSN,
+	}, nil, nil)...)
+	all = append(all, r.bytes(wire.LogoutRequest{Immediate: true, ITT: r.tag(), CmdSN: r.cmdSN}, nil, nil)...)
+	r.write(all)
+	r.managed(reset, wire.LUNDoesNotExist)
+	r.good(w.ITT)
+	r.expect(wire.OpLogoutResponse)
+	r.closed()
+}
+
 // A stop asks initiators to log out; those that do not are cut off.
-func TestB54Stop(t *testing.T) {
-	b := offer(t, Config{DrainTimeout: 2 * time.Second})
+func TestStop(t *testing.T) {
+	b := offer(t, Config{DrainTimeout: time.Second})
 	r, deaf, half := b.session(t), b.dial(t), b.dial(t)
 	deaf.isid[5]++
 	deaf.login(nil)
@@ -386,7 +404,7 @@ func TestB54Stop(t *testing.T) {
 	b.stop()
 	h, _ := r.expect(wire.OpAsyncMessage)
 	a, err := wire.DecodeAsyncMessage(h)
-	if err != nil || a.Event != wire.AsyncLogoutRequest || a.Parameter3 != 2 {
+	if err != nil || a.Event != wire.AsyncLogoutRequest || a.Parameter3 != 1 {
 		t.Errorf("%+v, %v", a, err)
 	}
 	half.closed()

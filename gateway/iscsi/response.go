@@ -64,14 +64,12 @@ func (s *session) respondLocked(t *task) {
 		Status: uint8(c.Status), ITT: t.itt, Numbers: s.statusLocked(),
 		ExpDataSN: wire.SerialOf(sent), Residual: residual,
 	}
-	var h wire.BHS
-	var sense [2 + spc.MaxSenseBytes]byte
-	var data []byte
+	s.sense = s.sense[:0]
 	if len(c.Sense) > 0 {
-		data = wire.AppendSense(sense[:0], c.Sense)
+		s.sense = wire.AppendSense(s.sense, c.Sense)
 	}
-	r.Encode(&h)
-	s.sendLocked(&h, data)
+	r.Encode(&s.head)
+	s.sendLocked(&s.head, s.sense)
 }
 
 // dataInLocked sends the read data of t, cut to what the initiator takes, and tells
@@ -94,8 +92,7 @@ func (s *session) dataInLocked(t *task, residual wire.Residual, collapse bool) (
 		} else {
 			d.Numbers = s.numbersLocked()
 		}
-		var h wire.BHS
-		d.Encode(&h)
+		d.Encode(&s.head)
 		s.cut = s.cut[:0]
 		for left := n; left > 0; {
 			b := in[slice].B[skip:]
@@ -108,7 +105,7 @@ func (s *session) dataInLocked(t *task, residual wire.Residual, collapse bool) (
 			left -= len(b)
 			slice, skip = slice+1, 0
 		}
-		s.sendDataLocked(&h, s.cut, n)
+		s.sendDataLocked(&s.head, s.cut, n)
 		off += n
 		sent++
 	}

@@ -55,6 +55,8 @@ type session struct {
 	over      error      // the connection's goroutine is to end for this reason
 	cut       buffer.Vec // scratch: the data of one Data-In, borrowed
 	scratch   []byte
+	head      wire.BHS // scratch: a local one would escape to the digests
+	sense     []byte   // scratch
 
 	// Owned by the connection's goroutine.
 	batch  backends.Batch
