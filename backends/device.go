@@ -72,6 +72,9 @@ type Info struct {
 	// splits; devices complete longer requests with IllegalRequest.
 	MaxTransfer         uint32
 	MaxUnmap, MaxZeroes uint64
+	// MaxAtomic is the longest Write that is done wholly or not at all, for readers
+	// and over a loss of power. 0: no more is promised than one logical block.
+	MaxAtomic uint32
 	// OptimalTransfer is the preferred Length; 0: none.
 	OptimalTransfer uint32
 	// Caps tells what the device does.

@@ -40,7 +40,7 @@ func NewMemory(size uint64) (*Memory, error) {
 	}
 	return &Memory{
 		info: Info{
-			Size: size, LogicalBlock: memBlock, PhysicalBlock: 4096, Available: true,
+			Size: size, LogicalBlock: memBlock, PhysicalBlock: 4096, Available: true, MaxAtomic: memChunk,
 			Caps: CanFUA | CanUnmap | UnmapZeroes | CanWriteZeroes | CanCompareAndWrite |
 				CanVerify | CanCache | CanBlockStatus | MultiConn,
 		},
@@ -98,9 +98,7 @@ func (m *Memory) do(r *Request) Result {
 	case Read:
 		m.read(r)
 	case Write:
-		m.each(r.Offset, r.Length, func(c *memoryChunk, at, n, done int) {
-			c.write(at, r.Data, done, n)
-		})
+		m.write(r)
 	case Unmap, WriteZeroes:
 		m.each(r.Offset, r.Length, func(c *memoryChunk, at, n, _ int) { c.zero(at, n) })
 	case CompareAndWrite:
@@ -127,34 +125,53 @@ func (m *Memory) each(off, length uint64, fn func(c *memoryChunk, at, n, done in
 	}
 }
 
+// touched gives the chunks of the range. Who locks several does so in order.
+func (m *Memory) touched(r *Request) []memoryChunk {
+	return m.chunks[r.Offset/memChunk : (r.Offset+r.Length-1)/memChunk+1]
+}
+
+// read holds all chunks of the range, so that it sees all of a write or nothing.
 func (m *Memory) read(r *Request) {
+	touched := m.touched(r)
+	for i := range touched {
+		touched[i].mu.RLock()
+	}
 	for done := uint64(0); done < r.Length; {
 		at := (r.Offset + done) % memChunk
 		n := min(r.Length-done, memChunk-at)
 		seg := buffer.Get(int(n))
-		m.chunks[(r.Offset+done)/memChunk].read(seg.Bytes()[:n], int(at))
+		m.chunks[(r.Offset+done)/memChunk].readLocked(seg.Bytes()[:n], int(at))
 		r.Data.Append(seg.Slice(0, int(n)))
 		done += n
 	}
+	for i := range touched {
+		touched[i].mu.RUnlock()
+	}
 }
 
-func (c *memoryChunk) read(p []byte, at int) {
-	c.mu.RLock()
+func (c *memoryChunk) readLocked(p []byte, at int) {
 	if c.b == nil {
 		clear(p)
 	} else {
 		copy(p, c.b[at:])
 	}
-	c.mu.RUnlock()
 }
 
-// write stores bytes [from, from+n) of v at offset at.
-func (c *memoryChunk) write(at int, v buffer.Vec, from, n int) {
-	c.mu.Lock()
-	c.writeLocked(at, v, from, n)
-	c.mu.Unlock()
+// write holds all chunks of the range.
+func (m *Memory) write(r *Request) {
+	touched := m.touched(r)
+	for i := range touched {
+		touched[i].mu.Lock()
+	}
+	m.each(r.Offset, r.Length, func(c *memoryChunk, at, n, done int) {
+		c.writeLocked(at, r.Data, done, n)
+	})
+	for i := range touched {
+		touched[i].mu.Unlock()
+	}
 }
 
+// writeLocked stores bytes [from, from+n) of v at offset at.
 func (c *memoryChunk) writeLocked(at int, v buffer.Vec, from, n int) {
 	if c.b == nil {
 		c.b = make([]byte, memChunk)
@@ -211,10 +228,10 @@ func firstDifference(a, b []byte) Result {
 
 // compareAndWrite holds the locks of all chunks of the range, lowest first.
 func (m *Memory) compareAndWrite(r *Request) Result {
-	first, last := r.Offset/memChunk, (r.Offset+r.Length-1)/memChunk
-	for i := first; i <= last; i++ {
-		m.chunks[i].mu.Lock()
-		defer m.chunks[i].mu.Unlock()
+	touched := m.touched(r)
+	for i := range touched {
+		touched[i].mu.Lock()
+		defer touched[i].mu.Unlock()
 	}
 	want := r.Data.Bytes()
 	res := Done()

@@ -71,6 +71,7 @@ func commands() []entry {
 		{op: scsi.OpPrefetch16, action: none, size: 16, access: accessRead, usage: use(immd, all, all, all, all, all, all, all, all, all, all, all, all, grp), check: checkPrefetch, run: prefetch},
 		{op: scsi.OpSynchronizeCache16, action: none, size: 16, access: accessWrite, usage: use(immd, all, all, all, all, all, all, all, all, all, all, all, all, grp), check: checkSynchronize, run: synchronize},
 		{op: scsi.OpWriteSame16, action: none, size: 16, access: accessWrite, changes: true, usage: use(0x19, all, all, all, all, all, all, all, all, all, all, all, all, grp), check: checkWriteSame, run: writeSame},
+		{op: scsi.OpWriteAtomic16, action: none, size: 16, access: accessWrite, changes: true, needs: canWriteAtomic, usage: use(dpo|fua, all, all, all, all, all, all, all, all, 0, 0, all, all, grp), check: checkWriteAtomic, run: nothing},
 		{op: scsi.OpServiceActionIn16, action: scsi.ActionReadCapacity16, size: 16, access: accessOpen, usage: use(act, all, all, all, all, all, all, all, all, all, all, all, all, 0x01), check: checkReadCapacity16, run: readCapacity16},
 		{op: scsi.OpServiceActionIn16, action: scsi.ActionGetLBAStatus, size: 16, access: accessRead, usage: use(act, all, all, all, all, all, all, all, all, all, all, all, all), check: checkLBAStatus, run: lbaStatus},
 		{op: scsi.OpReportLUNs, action: none, size: 12, quiet: true, usage: use(0, all, 0, 0, 0, all, all, all, all), check: checkReportLUNs, run: reportLUNs},

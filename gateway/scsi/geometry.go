@@ -22,7 +22,12 @@ type geometry struct {
 	// logical block; 0: no limit.
 	maxTransfer, maxUnmap, maxZeroes uint64
 	optimal                          uint64 // preferred transfer in bytes; 0: none
+	atomic                           uint64 // longest WRITE ATOMIC in bytes; 0: none
 }
+
+// canWriteAtomic is among the capabilities of a geometry whose device promises
+// more than one block.
+const canWriteAtomic backends.Caps = 1 << 15
 
 func newGeometry(info *backends.Info, cfg *UnitConfig) *geometry {
 	block := uint64(cfg.BlockSize)
@@ -32,12 +37,20 @@ func newGeometry(info *backends.Info, cfg *UnitConfig) *geometry {
 		}
 		return max(n&^(block-1), block)
 	}
-	return &geometry{
+	g := &geometry{
 		blocks: info.Size / block, blockSize: block, physical: max(uint64(cmp.Or(cfg.PhysicalBlock, info.PhysicalBlock)), block),
 		caps: info.Caps, cache: info.WriteCache, available: info.Available,
 		maxTransfer: whole(uint64(info.MaxTransfer)), optimal: uint64(info.OptimalTransfer),
 		maxUnmap: whole(info.MaxUnmap), maxZeroes: whole(info.MaxZeroes),
 	}
+	g.atomic = min(uint64(info.MaxAtomic), uint64(cfg.MaxTransfer)) &^ (block - 1)
+	if g.maxTransfer != 0 {
+		g.atomic = min(g.atomic, g.maxTransfer)
+	}
+	if g.atomic > block {
+		g.caps |= canWriteAtomic
+	}
+	return g
 }
 
 // limit gives the longest request of op in bytes; 0: none.

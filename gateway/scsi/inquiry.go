@@ -123,6 +123,9 @@ func (u *Unit) blockLimits(g *geometry) scsi.BlockLimits {
 	if g.caps.Has(backends.CanCompareAndWrite) {
 		b.MaxCompareAndWrite = uint8(u.maxCompare())
 	}
+	if g.caps.Has(canWriteAtomic) {
+		b.MaxAtomic = uint32(g.atomic / g.blockSize)
+	}
 	if g.caps.Has(backends.CanUnmap) {
 		b.MaxUnmapBlocks, b.MaxUnmapRanges = 1<<32-1, unmapRanges
 		b.UnmapGranularity = uint32(g.physical / g.blockSize)

@@ -214,6 +214,25 @@ func checkCompareAndWrite(t *task) scsi.Sense {
 	return scsi.Sense{}
 }
 
+// checkWriteAtomic reads WRITE ATOMIC(16): one request to the device, which
+// promises to do all of it or nothing. No boundary is taken.
+func checkWriteAtomic(t *task) scsi.Sense {
+	c, err := scsi.DecodeWriteAtomic(t.raw())
+	if err != nil {
+		return scsi.CodeInvalidFieldInCDB.Sense()
+	}
+	if s := t.setRange(c.LBA, uint64(c.Blocks)); s.Key != scsi.NoSense {
+		return s
+	}
+	d := &t.demand
+	if d.bytes > t.l.u.geometry.Load().atomic {
+		return badField(12, scsi.NoBit)
+	}
+	d.dir, d.length, d.exact = scsi.DataOut, d.bytes, true
+	d.op, d.fua = backends.Write, t.durable(c.FUA)
+	return scsi.Sense{}
+}
+
 // checkORWrite reads ORWRITE(16), which has the form of WRITE(16).
 func checkORWrite(t *task) scsi.Sense {
 	cdb := *t.raw()

@@ -230,3 +230,26 @@ func TestORWrite(t *testing.T) {
 		t.Fatal("the bits were not set")
 	}
 }
+
+// TestP12WriteAtomic: it is offered only where the device promises more than one
+// block, and only up to what it promises.
+func TestP12WriteAtomic(t *testing.T) {
+	d := newLimited(t, func(i *backends.Info) { i.MaxAtomic = 8192 })
+	c := newBed(t, UnitConfig{Device: d}).open(0, 1)
+	data := pattern(4, 8192)
+	c.good(cdb(scsi.WriteAtomic{LBA: 3, Blocks: 16}), data, 0)
+	if got := c.good(readCDB(3, 16), nil, 8192); !bytes.Equal(got, data) {
+		t.Error("other data was read than written")
+	}
+	c.fails(scsi.CodeInvalidFieldInCDB, cdb(scsi.WriteAtomic{LBA: 3, Blocks: 17}), make([]byte, 17*512), 0)
+	c.fails(scsi.CodeInvalidFieldInCDB, cdb(scsi.WriteAtomic{LBA: 3, Blocks: 16, Boundary: 4}), data, 0)
+	c.fails(codeInvalidInformationUnit, cdb(scsi.WriteAtomic{LBA: 3, Blocks: 16}), data[:4096], 0)
+	for _, most := range []uint32{0, 512} {
+		d := newLimited(t, func(i *backends.Info) { i.MaxAtomic = most })
+		c := newBed(t, UnitConfig{Device: d}).open(0, 1)
+		c.fails(scsi.CodeInvalidOpcode, cdb(scsi.WriteAtomic{Blocks: 1}), data[:512], 0)
+		if page := c.vpd(scsi.PageBlockLimits); page[47] != 0 {
+			t.Errorf("MAXIMUM ATOMIC TRANSFER LENGTH is told")
+		}
+	}
+}
