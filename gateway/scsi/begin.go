@@ -174,6 +174,7 @@ func (t *task) match() bool {
 		case d.length > expected: // read no more than is wanted
 			d.bytes = min(d.bytes, (expected+block-1)/block*block)
 		}
+	case scsi.NoData:
 	}
 	return true
 }

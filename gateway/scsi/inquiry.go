@@ -210,6 +210,7 @@ func (n *Nexus) withoutUnit(c *Command) {
 		} else {
 			data = wrong.AppendFixed(nil)
 		}
+	default:
 	}
 	if data == nil {
 		c.refuse(wrong)

@@ -76,6 +76,7 @@ func (u *Unit) changeable(page scsi.ModePage) []byte {
 		}
 	case scsi.ControlMode:
 		p[2], p[4], p[5] = controlSense, controlProtect, controlAborted
+	default:
 	}
 	return p
 }
@@ -212,6 +213,7 @@ func (u *Unit) selected(data scsi.ModeData) (modes, scsi.Sense) {
 			m.descriptorSense = rest[2]&controlSense != 0
 			m.writeProtected = rest[4]&controlProtect != 0
 			m.taskAborted = rest[5]&controlAborted != 0
+		default:
 		}
 		at += len(now)
 		rest = rest[len(now):]

@@ -153,6 +153,7 @@ func (t *task) verifyStep() step {
 			for ; n > 0; n -= d.length {
 				v.AppendRange(t.c.Out, 0, int(d.length))
 			}
+		case scsi.ByteCheckMedium, scsi.ByteCheckReserved:
 		}
 	}
 	if able {
