@@ -239,7 +239,12 @@ func statusOf(list []backends.Extent, lba, blocks, size uint64) []scsi.LBAStatus
 		lba = until
 	}
 	at := lba * size
-	for _, e := range list {
+	for i := 0; i < len(list); i++ {
+		e := list[i]
+		for i+1 < len(list) && list[i+1].Hole == e.Hole {
+			i++
+			e.Length += list[i].Length
+		}
 		next := at + e.Length
 		if e.Hole {
 			add((at+size-1)/size, scsi.Mapped)

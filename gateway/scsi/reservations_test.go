@@ -220,7 +220,7 @@ func TestReservationsRandom(t *testing.T) {
 		seed = seed*1664525 + 1013904223
 		return int(seed>>16) % n
 	}
-	for range 4000 {
+	for range 2000 {
 		line := fmt.Sprintf("%c %s %d %d %s", 'a'+pick(4), names[pick(len(names))], pick(4), pick(4), kinds[pick(len(kinds))])
 		if pick(4) == 0 {
 			line += " all-ports"
