@@ -46,6 +46,13 @@
 //
 // # Locks
 //
-// Target.mu, then Unit.mu. Unit.mu is a leaf: the device, completers, stores
-// and done functions are called with no lock held.
+// Target.mu, or the lock of a job, and then Unit.mu. Unit.mu is a leaf: the
+// device, completers, stores and done functions are called with no lock held.
+//
+// # Reservations
+//
+// Persistent reservations are a pure value (reservations.go) with the store
+// before the answer; RESERVE and RELEASE are the old way (reserve.go). What they
+// leave to each nexus is one number, its access level, compared with that of the
+// table entry. Unit.Allows tells the same to those that are no nexus.
 package scsi

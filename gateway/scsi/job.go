@@ -178,11 +178,22 @@ func (p *piece) Complete(b *backends.Batch, r *backends.Request, res backends.Re
 	r.Data.Release()
 	p.busy = false
 	j.active--
-	if !res.OK() && j.res.Class == 0 {
-		j.res = res
+	if !res.OK() {
+		if j.res.Class == 0 {
+			j.res = res
+		}
+		j.res.Sent = worse(j.res.Sent, res.Sent)
 	}
 	j.mu.Unlock()
 	j.drive(b)
+}
+
+// worse is SentSome, which tells of a ghost, if one of the two is.
+func worse(a, b backends.Sent) backends.Sent {
+	if b == backends.SentSome {
+		return b
+	}
+	return a
 }
 
 // abort has the pieces aborted and no further one begun.

@@ -16,7 +16,7 @@ func (c *Command) clear() {
 	t := &c.task
 	t.c, t.l, t.e = c, nil, nil
 	t.demand = demand{}
-	t.aborted, t.credit = notAborted, 0
+	t.aborted, t.ghost, t.credit = notAborted, false, 0
 }
 
 // fail makes the status CHECK CONDITION with s.
@@ -44,15 +44,22 @@ func (c *Command) refuseStatus(s scsi.Status) {
 
 // settle writes what res means for the client.
 func (t *task) settle(res backends.Result) {
+	aborted := notAborted
+	if res.Class == backends.Aborted {
+		t.l.u.mu.Lock()
+		aborted = t.aborted
+		t.l.u.mu.Unlock()
+	}
+	t.settleAs(res, aborted)
+}
+
+// settleAs is settle for a task that was aborted so, or not.
+func (t *task) settleAs(res backends.Result, aborted abortKind) {
 	c := t.c
-	if res.Class == backends.Aborted && t.aborted != notAborted {
+	t.ghost = res.Sent == backends.SentSome
+	if res.Class == backends.Aborted && aborted != notAborted {
 		c.In.Release()
-		if res.Sent == backends.SentSome {
-			for _, bar := range t.barriers {
-				bar.held.Store(true)
-			}
-		}
-		c.Silent = t.aborted == abortSilent
+		c.Silent = aborted == abortSilent
 		if !c.Silent {
 			c.Status = scsi.StatusTaskAborted
 		}

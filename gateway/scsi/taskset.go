@@ -45,6 +45,7 @@ type task struct {
 	cleanup func() // gives back what run holds; nil: nothing
 
 	credit int64 // payload bytes taken from the grant
+	ghost  bool  // its request may still run below, in a range that the device holds
 
 	// Guarded by u.mu:
 	prev, next *task
@@ -163,7 +164,7 @@ func (t *task) end(b *backends.Batch) {
 	}
 	u.mu.Unlock()
 
-	c, grant, credit, barriers := t.c, t.l.grant, t.credit, t.barriers
+	c, grant, credit, barriers, ghost := t.c, t.l.grant, t.credit, t.barriers, t.ghost
 	t.barriers, t.job = nil, nil
 	if t.cleanup != nil {
 		t.cleanup()
@@ -173,6 +174,9 @@ func (t *task) end(b *backends.Batch) {
 	c.Completer.CommandDone(b, c) // c is the transport's from here on
 	grant.Give(credit)
 	for _, bar := range barriers {
+		if ghost {
+			bar.held.Store(true)
+		}
 		bar.down(b)
 	}
 	if len(ready) > 0 {
@@ -198,7 +202,7 @@ func runTasks(b *backends.Batch, ready []*task, reqs []*backends.Request) []*bac
 		u.mu.Lock()
 		for _, t := range ready[:n] {
 			if t.aborted != notAborted {
-				t.settle(backends.Failed(backends.Aborted))
+				t.settleAs(backends.Failed(backends.Aborted), t.aborted)
 				b.Defer(t)
 				continue
 			}

@@ -17,6 +17,7 @@ import (
 type slow struct {
 	*backends.Memory
 	stuck bool // Abort does not stop them
+	ghost bool // Abort gives them up while they may still run below
 
 	mu     sync.Mutex
 	held   []*backends.Request
@@ -38,7 +39,11 @@ func (d *slow) Abort(b *backends.Batch, r *backends.Request) {
 	d.aborts++
 	if i := slices.Index(d.held, r); i >= 0 && !d.stuck {
 		d.held = slices.Delete(d.held, i, i+1)
-		b.Complete(r, backends.Failed(backends.Aborted))
+		res := backends.Failed(backends.Aborted)
+		if d.ghost {
+			res.Sent = backends.SentSome
+		}
+		b.Complete(r, res)
 	}
 }
 
@@ -176,6 +181,37 @@ func TestB20EndsAfterTheTasks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestP9Ghosts: a function whose task may still run below is not answered with
+// success.
+func TestP9Ghosts(t *testing.T) {
+	for _, blocks := range []uint32{1, 64} { // one request, and several
+		d := newSlow(t)
+		d.ghost = true
+		x := newBed(t, UnitConfig{Device: &narrow{d}})
+		a, o := x.open(0, 1), x.open(1, 1)
+		w := a.command(0, writeCDB(1, blocks), pattern(1, 512*int(blocks)), 0)
+		a.start(w)
+		one, first := doneOf(t)
+		a.n.AbortTask(&a.batch, w, one)
+		all, second := doneOf(t)
+		o.n.LogicalUnitReset(&o.batch, scsi.LUN(0).Field(), all)
+		a.batch.Run()
+		o.batch.Run()
+		if first.Class != backends.Transport || second.Class != backends.Transport || !w.Silent {
+			t.Errorf("abort %v, reset %v, silent %v", first.Class, second.Class, w.Silent)
+		}
+	}
+}
+
+// narrow takes requests of 4096 bytes at most.
+type narrow struct{ *slow }
+
+func (d *narrow) Info() backends.Info {
+	i := d.slow.Info()
+	i.MaxTransfer = 4096
+	return i
 }
 
 // TestTaskAborted: with TAS the other nexus gets a status instead of a unit

@@ -59,7 +59,7 @@ func (u *Unit) abortLocked(t *task, by *Nexus, bar *barrier, out *aborts) {
 	switch {
 	case t.state == taskCollecting, t.state == taskDormant:
 		t.state = taskEnding
-		t.settle(backends.Failed(backends.Aborted))
+		t.settleAs(backends.Failed(backends.Aborted), t.aborted)
 		out.ended = append(out.ended, t)
 	case t.withDevice:
 		t.holds++
