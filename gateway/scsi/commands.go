@@ -32,6 +32,7 @@ func commands() []entry {
 		{op: scsi.OpRelease6, action: none, size: 6, run: release},
 		{op: scsi.OpModeSense6, action: none, size: 6, access: accessWrite, usage: use(0x08, all, all, all), check: checkModeSense, run: modeSense},
 		{op: scsi.OpStartStopUnit, action: none, size: 6, access: accessOpen, usage: use(0x01, 0, 0x0f, 0xf7), run: startStop},
+		{op: scsi.OpSendDiagnostic, action: none, size: 6, access: accessWrite, usage: use(0x07), run: selfTest},
 		{op: scsi.OpPreventAllow, action: none, size: 6, access: accessOpen, usage: use(0, 0, 0, 0x03), run: preventAllow},
 		{op: scsi.OpReadCapacity10, action: none, size: 10, access: accessOpen, usage: use(0, all, all, all, all, 0, 0, 0x01), check: checkReadCapacity10, run: readCapacity10},
 		{op: scsi.OpRead10, action: none, size: 10, access: accessRead, usage: use(dpo|fua, all, all, all, all, grp, all, all), check: checkReadWrite, run: readLong},

@@ -204,3 +204,13 @@ type ender chan struct{}
 
 // CommandDone tells.
 func (e ender) CommandDone(*backends.Batch, *Command) { close(e) }
+
+// TestSelfTest: the default self-test reads the medium.
+func TestSelfTest(t *testing.T) {
+	test := scsi.CDB{byte(scsi.OpSendDiagnostic), 0x04}
+	newBed(t, UnitConfig{}).open(0, 1).good(test, nil, 0)
+	bad := newBed(t, UnitConfig{Device: &failing{memory(t, 1<<20), backends.Failed(backends.Medium)}}).open(0, 1)
+	bad.fails(codeSelfTestFailed, test, nil, 0)
+	bad.good(scsi.CDB{byte(scsi.OpSendDiagnostic)}, nil, 0)
+	bad.fails(scsi.CodeInvalidFieldInCDB, scsi.CDB{byte(scsi.OpSendDiagnostic), 0x24}, nil, 0)
+}

@@ -57,6 +57,29 @@ func startStop(b *backends.Batch, t *task) {
 	}
 }
 
+// codeSelfTestFailed is LOGICAL UNIT FAILED SELF-TEST.
+const codeSelfTestFailed scsi.SenseCode = 0x04_3e_03
+
+// selfTest is SEND DIAGNOSTIC, of which there is the default self-test: the first
+// block can be read. Without SELFTEST there is nothing to do.
+func selfTest(b *backends.Batch, t *task) {
+	g := t.l.u.geometry.Load()
+	if t.c.CDB[1]&0x04 == 0 || g.blocks == 0 {
+		t.finish(b, backends.Done())
+		return
+	}
+	t.begin(b, step{
+		op: backends.Read, bytes: g.blockSize,
+		took: func(_ *piece, res backends.Result) backends.Result {
+			if !res.OK() && res.Class != backends.Aborted {
+				t.c.fail(codeSelfTestFailed.Sense())
+				return backends.Done()
+			}
+			return res
+		},
+	})
+}
+
 // conflicts tells whether a command that reservations forbid in one of its forms
 // is forbidden to t.
 func (t *task) conflicts(form bool) bool {
