@@ -58,9 +58,10 @@ func (n *Nexus) Begin(c *Command) bool {
 	u := l.u
 	e, listed := u.lookup(&c.CDB)
 	t.e = e
-	wrong := scsi.Sense{}
+	wrong, fits := scsi.Sense{}, false
 	if e != nil {
 		wrong = t.examine()
+		fits = t.match()
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -73,6 +74,10 @@ func (n *Nexus) Begin(c *Command) bool {
 	}
 	if e.changes && (l.readOnly || u.modes.writeProtected || u.readOnly()) {
 		c.refuse(u.protectionLocked())
+		return false
+	}
+	if !fits {
+		c.refuse(codeInvalidInformationUnit.Sense())
 		return false
 	}
 	if t.credit = t.payload(); !l.grant.Take(t.credit) {
@@ -118,8 +123,7 @@ func (t *task) admitLocked(listed bool) bool {
 	return false
 }
 
-// examine checks the fields of the CDB and what the initiator expects. No sense:
-// nothing is wrong.
+// examine checks the fields of the CDB. No sense: nothing is wrong.
 func (t *task) examine() scsi.Sense {
 	for i := 1; i < len(t.c.CDB); i++ {
 		if extra := t.c.CDB[i] &^ t.e.usage[i]; extra != 0 {
@@ -127,12 +131,7 @@ func (t *task) examine() scsi.Sense {
 		}
 	}
 	if t.e.check != nil {
-		if s := t.e.check(t); s.Key != scsi.NoSense {
-			return s
-		}
-	}
-	if !t.match() {
-		return codeInvalidInformationUnit.Sense()
+		return t.e.check(t)
 	}
 	return scsi.Sense{}
 }

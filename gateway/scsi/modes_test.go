@@ -197,6 +197,7 @@ func TestReadOnly(t *testing.T) {
 			} {
 				c.fails(scsi.CodeWriteProtected, w, block, 0)
 			}
+			c.fails(scsi.CodeWriteProtected, cdb(scsi.WriteSame{Blocks: 1, Unmap: true}), nil, 0)
 			c.fails(scsi.CodeWriteProtected, cdb(scsi.CompareAndWrite{Blocks: 1}), pattern(1, 1024), 0)
 			c.fails(scsi.CodeWriteProtected, cdb(scsi.Unmap{ParameterListLength: 8}), make([]byte, 8), 0)
 			data, err := scsi.DecodeModeData(c.good(cdb(scsi.ModeSense{Page: scsi.AllModePages, AllocationLength: 255}), nil, 255), 6)
