@@ -250,3 +250,49 @@ func TestB26ReserveLists(t *testing.T) {
 	x[1] = 0x1f
 	c.fails(scsi.CodeInvalidFieldInCDB, x, good, 0)
 }
+
+// TestReadFullStatus: registrations of others (SPEC_I_PT), all ports, and a moved
+// reservation, as PERSISTENT RESERVE IN tells them.
+func TestReadFullStatus(t *testing.T) {
+	s := &store{}
+	x := newBed(t, UnitConfig{Store: s})
+	a, o := x.open(0, 1), x.open(1, 2)
+	a.reserve(s, scsi.StatusGood, scsi.Register, 0, scsi.ReserveParameters{ActionKey: 1, Initiators: []scsi.TransportID{initiator(2)}})
+	o.reserve(s, scsi.StatusGood, scsi.Register, 0, scsi.ReserveParameters{ActionKey: 2, AllPorts: true})
+	a.reserve(s, scsi.StatusGood, scsi.Reserve, scsi.ExclusiveAccess, scsi.ReserveParameters{Key: 1})
+	move := func(port uint16) (scsi.CDB, []byte) {
+		list := scsi.MoveParameters{Key: 1, ActionKey: 9, RelativePort: port, Initiator: initiator(3), Persist: true}.Append(nil)
+		return cdb(scsi.PersistentReserveOut{Action: scsi.RegisterAndMove, Type: scsi.ExclusiveAccess, ParameterListLength: uint32(len(list))}), list
+	}
+	wrong, list := move(7)
+	a.fails(scsi.CodeInvalidFieldInParameters, wrong, list, 0)
+	right, list := move(2)
+	cmd := a.command(0, right, list, 0)
+	a.start(cmd)
+	s.run()
+	if cmd.Status != scsi.StatusGood || s.data == nil {
+		t.Fatalf("REGISTER AND MOVE: %v %v", cmd.Status, senseOf(t, cmd))
+	}
+	in := cdb(scsi.PersistentReserveIn{Action: scsi.ReadFullStatus, AllocationLength: 1024})
+	generation, regs, err := scsi.DecodeFullStatus(o.good(in, nil, 1024))
+	if err != nil || generation != 3 {
+		t.Fatalf("generation %d, %v", generation, err)
+	}
+	want := []scsi.Registration{
+		{Key: 1, RelativePort: 1, Initiator: initiator(0)},
+		{Key: 1, RelativePort: 1, Initiator: initiator(2)},
+		{Key: 2, AllPorts: true, Initiator: initiator(1)},
+		{Key: 9, RelativePort: 2, Initiator: initiator(3), Holder: true, Type: scsi.ExclusiveAccess},
+	}
+	if !slices.Equal(regs, want) {
+		t.Errorf("got %+v, want %+v", regs, want)
+	}
+	moved := x.openRaw(3, 2)
+	moved.fails(scsi.CodeResetOccurred, tur(), nil, 0)
+	moved.good(writeCDB(0, 1), pattern(1, 512), 0)
+	a.status(conflicted, readCDB(0, 1), nil, 512)
+	caps, err := scsi.DecodeReservationCapabilities(a.good(cdb(scsi.PersistentReserveIn{Action: scsi.ReportCapabilities, AllocationLength: 64}), nil, 64))
+	if err != nil || !caps.PersistCapable || !caps.PersistActive || !caps.SpecifyPorts || !caps.AllTargetPorts || !caps.Types.Has(scsi.WriteExclusiveAllRegistrants) {
+		t.Errorf("capabilities %+v, %v", caps, err)
+	}
+}
