@@ -3,8 +3,10 @@
 package scsi
 
 import (
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"pathgate/backends"
 	"pathgate/internal/scsi"
@@ -143,6 +145,23 @@ func (c *client) at(lun scsi.LUN, cdb scsi.CDB, out []byte, in int) *Command {
 	}
 	cmd.Out.Release()
 	return cmd
+}
+
+// allEnded waits until n commands have ended: a CommandDone may come a little
+// later than the answer of a task management function.
+func (c *client) allEnded(n int) {
+	for end := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
+		c.mu.Lock()
+		have := len(c.ends)
+		c.mu.Unlock()
+		if have == n {
+			return
+		}
+		if have > n || time.Now().After(end) {
+			c.tb.Errorf("%d ends of %d commands", have, n)
+			return
+		}
+	}
 }
 
 func (c *client) do(cdb scsi.CDB, out []byte, in int) *Command {

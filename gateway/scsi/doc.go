@@ -41,7 +41,8 @@
 //
 // Every function calls its done by a batch when the tasks that it covers have
 // completed: their device requests too, so nothing of them can change the
-// medium afterwards. The transport bounds the wait. A task that ends so has
+// medium afterwards. A CommandDone that another goroutine is just calling may
+// still be under way then. The transport bounds the wait. A task that ends so has
 // Command.Silent, or status TASK ABORTED for another nexus when TAS is set.
 //
 // # Locks

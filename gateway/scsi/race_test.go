@@ -88,9 +88,5 @@ func session(t *testing.T, x *bed, id byte) {
 	n.Close(&c.batch, func(*backends.Batch, backends.Result) { close(closed) })
 	c.batch.Run()
 	<-closed
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.ends) != let {
-		t.Errorf("%d ends of %d commands", len(c.ends), let)
-	}
+	c.allEnded(let)
 }

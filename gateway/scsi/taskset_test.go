@@ -354,11 +354,7 @@ func TestAbortRaces(t *testing.T) {
 			for range asked {
 				<-answers
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if len(c.ends) != let {
-				t.Errorf("%d ends of %d commands", len(c.ends), let)
-			}
+			c.allEnded(let)
 		})
 	}
 	clients.Wait()

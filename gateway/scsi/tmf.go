@@ -111,7 +111,7 @@ func endLinks(b *backends.Batch, links []*link, done Done) {
 }
 
 // AbortTask has c end soon, without a response if it can be stopped; done is
-// called after its CommandDone. The caller, the nexus's goroutine, keeps c from
+// called when it has left the task set. The caller, the nexus's goroutine, keeps c from
 // being used again until AbortTask returns. A command that is not in the task set
 // is no error.
 func (n *Nexus) AbortTask(b *backends.Batch, c *Command, done Done) {

@@ -52,7 +52,9 @@ type ReservationStore interface {
 	SaveReservations(data []byte, done func(error))
 }
 
-// Done is told the end of a task management function, by a batch. The result is
+// Done is told the end of a task management function, by a batch: the tasks that
+// it covers have ended. The CommandDone of one that ended by itself on another
+// goroutine just before may come a little later. The result is
 // OK, or Transport when a request of its tasks may still run below; the device
 // holds its range then.
 type Done func(b *backends.Batch, res backends.Result)
