@@ -3,6 +3,8 @@
 package iscsi
 
 import (
+	"slices"
+
 	"pathgate/backends"
 	"pathgate/gateway/scsi"
 	wire "pathgate/internal/iscsi"
@@ -58,6 +60,8 @@ func (s *session) accept(p *pdu, state taskState) (ok bool, err error) {
 	defer s.mu.Unlock()
 	t.state, t.immediate, t.itt, t.cmdSN, t.lun = state, r.Immediate, r.ITT, r.CmdSN, r.LUN
 	t.broken, t.opened = false, 0
+	s.accepted++
+	t.number = s.accepted
 	t.got, t.asked, t.dataSN, t.r2tSN = 0, 0, wire.Serial{}, wire.Serial{}
 	s.immediateData(t, &r, p)
 	if t.immediate {
@@ -101,7 +105,7 @@ func (s *session) beginTask(t *task) {
 	in := s.nexus.Begin(&t.cmd)
 	s.mu.Lock()
 	switch {
-	case t.state == taskFree: // ended meanwhile, by another nexus
+	case t.state == taskFree || t.state == taskEnded: // ended meanwhile, by another nexus
 	case !in:
 		s.endedLocked(&s.batch, t)
 	default:
@@ -140,7 +144,7 @@ func (s *session) endedLocked(b *backends.Batch, t *task) {
 		s.newsLocked()
 		b.Touch(s.c.out)
 	}
-	s.freeLocked(t)
+	s.freeLocked(b, t)
 }
 
 // newsLocked sends a NOP-In that only carries numbers.
@@ -150,14 +154,31 @@ func (s *session) newsLocked() {
 	s.sendLocked(&h, nil)
 }
 
-// freeLocked takes t out of the session.
-func (s *session) freeLocked(t *task) {
+// freeLocked takes t out of the session. Whoever waited for its end goes on.
+func (s *session) freeLocked(b *backends.Batch, t *task) {
 	s.tasks.remove(t)
 	t.state = taskFree
 	t.cmd.Out.Release()
 	t.cmd.In.Release()
 	s.completed.Add(1)
 	s.putTask(t)
+	for i := 0; i < len(s.waiting); i++ {
+		if f := s.waiting[i]; !s.coveredLocked(f) {
+			s.waiting = slices.Delete(s.waiting, i, i+1)
+			i--
+			f.answerLocked(b, f.code)
+		}
+	}
+	if s.drained != nil && !s.liveLocked() {
+		close(s.drained)
+		s.drained = nil
+	}
+}
+
+// liveLocked tells whether the device server has a task.
+func (s *session) liveLocked() (live bool) {
+	s.tasks.each(func(t *task) { live = live || t.state == taskCollecting || t.state == taskRunning })
+	return live
 }
 
 // placeLocked gives back the place of t in the command window.

@@ -26,8 +26,8 @@ const (
 	DefaultDrainTimeout             = 10 * time.Second
 	DefaultUserTimeout              = 2 * time.Minute
 	DefaultMaxConnections           = 1024
-	DefaultMaxLogins                = 128
-	DefaultMaxLoginsPerAddress      = 32
+	DefaultMaxLogins                = 512
+	DefaultMaxLoginsPerAddress      = 256
 	DefaultMaxPending               = 4 << 20
 )
 
@@ -114,12 +114,12 @@ type Config struct {
 	// UserTimeout ends a TCP connection whose peer takes no data for that long
 	// (TCP_USER_TIMEOUT). DefaultUserTimeout; negative: the kernel's.
 	UserTimeout time.Duration
-	// MaxConnections bounds the connections of all portals; one more is closed at
-	// once. DefaultMaxConnections.
+	// MaxConnections bounds the connections of all portals; one more is told so when
+	// it logs in (0302h). DefaultMaxConnections.
 	MaxConnections int
 	// MaxLogins bounds the connections that have not logged in yet,
-	// MaxLoginsPerAddress those of one address. DefaultMaxLogins,
-	// DefaultMaxLoginsPerAddress.
+	// MaxLoginsPerAddress those of one address; one more is closed at once.
+	// DefaultMaxLogins, DefaultMaxLoginsPerAddress.
 	MaxLogins, MaxLoginsPerAddress int
 	// MaxPending is how many bytes of answers may wait for an initiator that does
 	// not read before its requests are no longer read. DefaultMaxPending.

@@ -24,6 +24,7 @@ const linger = 5 * time.Second
 var (
 	errLoggedOut  = errors.New("initiator logged out")
 	errStopped    = errors.New("stopped")
+	errWithdrawn  = errors.New("target was withdrawn")
 	errReinstated = errors.New("session was reinstated by another login")
 	errSilent     = errors.New("initiator does not answer")
 	errProtocol   = errors.New("protocol violation")
@@ -40,6 +41,7 @@ type conn struct {
 	number  uint64
 	addr    netip.Addr
 	since   time.Time
+	surplus bool     // there are too many connections already
 	session *session // guarded by srv.mu until the login has ended
 
 	killed  chan struct{} // closed: the connection is to end at once
@@ -98,8 +100,8 @@ func (c *conn) discard() {
 func (c *conn) serve() {
 	defer c.srv.remove(c)
 	se, err := c.login()
-	c.srv.loggedIn(c, se)
 	if err != nil {
+		c.srv.loggedIn(c, nil)
 		c.settle()
 		c.log(slog.LevelInfo, "login failed", "reason", c.reason(err))
 	} else {

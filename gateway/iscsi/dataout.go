@@ -109,6 +109,10 @@ func (s *session) advanceLocked(t *task) {
 // trim cuts what is more than the command wants from its data.
 func (t *task) trim(n int) {
 	out := t.cmd.Out
+	if n == 0 {
+		t.cmd.Out.Release()
+		return
+	}
 	for i := range out {
 		keep := min(n, len(out[i].B))
 		n -= keep

@@ -214,6 +214,11 @@ func (c *conn) loginRequest(l *login) (*session, error) {
 		c.refuseLogin(l, nil, refused(err))
 		return nil, err
 	}
+	if c.surplus {
+		err := refuse(wire.LoginOutOfResources, errors.New("too many connections"))
+		c.refuseLogin(l, &req, err)
+		return nil, err
+	}
 	resp, text, end, err := l.request(&req, c.rx.data)
 	var se *session
 	if end != nil && err == nil {
@@ -225,6 +230,7 @@ func (c *conn) loginRequest(l *login) (*session, error) {
 		return nil, r
 	}
 	if se != nil {
+		c.srv.loggedIn(c, se)
 		end.resp.TSIH, l.maxCmdSN = se.tsih, se.win.max
 		resp, text = end.resp, end.text
 	}

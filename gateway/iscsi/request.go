@@ -197,6 +197,11 @@ func (s *session) answerLogout(status wire.LogoutStatus) {
 // any goroutine.
 func (s *session) askLogout() {
 	s.mu.Lock()
+	if !s.begun {
+		s.leave = true
+		s.mu.Unlock()
+		return
+	}
 	var h wire.BHS
 	wire.AsyncMessage{
 		Event: wire.AsyncLogoutRequest, Numbers: s.statusLocked(),

@@ -4,6 +4,7 @@ package iscsi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -389,22 +390,20 @@ func TestLogoutBehindCommands(t *testing.T) {
 	r.closed()
 }
 
-// A stop asks initiators to log out; those that do not are cut off.
+// A stop asks initiators to log out; who has not logged in is cut off.
 func TestStop(t *testing.T) {
-	b := offer(t, Config{DrainTimeout: time.Second})
-	r, deaf, half := b.session(t), b.dial(t), b.dial(t)
-	deaf.isid[5]++
-	deaf.login(nil)
+	b := offer(t, Config{DrainTimeout: 20 * time.Second})
+	r, half := b.session(t), b.dial(t)
 	half.write(make([]byte, 10))
-	eventually(t, "three connections", func() bool {
+	eventually(t, "two connections", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.conns) == 3
+		return len(b.conns) == 2
 	})
 	b.stop()
 	h, _ := r.expect(wire.OpAsyncMessage)
 	a, err := wire.DecodeAsyncMessage(h)
-	if err != nil || a.Event != wire.AsyncLogoutRequest || a.Parameter3 != 1 {
+	if err != nil || a.Event != wire.AsyncLogoutRequest || a.Parameter3 != 20 {
 		t.Errorf("%+v, %v", a, err)
 	}
 	half.closed()
@@ -412,10 +411,82 @@ func TestStop(t *testing.T) {
 	r.pdu(wire.LogoutRequest{Reason: wire.LogoutCloseSession, ITT: 3, CmdSN: r.cmdSN}, nil)
 	r.expect(wire.OpLogoutResponse)
 	r.closed()
-	deaf.closed(wire.OpAsyncMessage)
 	if err := <-b.ended; err != nil {
 		t.Error(err)
 	}
 	b.ended <- nil // for the cleanup
 	b.idle(t)
+}
+
+// A target that is withdrawn has its sessions asked to leave, and then cut off; those
+// of others stay.
+func TestWithdraw(t *testing.T) {
+	b := serve(t, Config{}, newSource().add(t, testTarget, memory(t)).add(t, testTarget+"2", memory(t)))
+	polite, deaf, other := b.session(t), b.dial(t), b.dial(t)
+	deaf.isid[5]++
+	deaf.login(nil)
+	other.login(func(s *wire.Settings) { s.TargetName = testTarget + "2" })
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	go func() {
+		b.Withdraw(ctx, testTarget)
+		close(gone)
+	}()
+	polite.expect(wire.OpAsyncMessage)
+	deaf.expect(wire.OpAsyncMessage)
+	polite.pdu(wire.LogoutRequest{Reason: wire.LogoutCloseSession, ITT: 3, CmdSN: polite.cmdSN}, nil)
+	polite.expect(wire.OpLogoutResponse)
+	deaf.ping()
+	cancel()
+	deaf.closed()
+	<-gone
+	other.ping()
+	if list := b.Sessions(); len(list) != 1 || list[0].Target != testTarget+"2" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// B67: one connection too many is told so, and one that leaves makes room.
+func TestB67TooMany(t *testing.T) {
+	b := offer(t, Config{MaxConnections: 2})
+	first, second := b.session(t), b.dial(t)
+	second.isid[5]++
+	second.login(nil)
+	r := b.dial(t)
+	r.isid[5] += 2
+	r.loginPDU(wire.OperationalNegotiation, wire.FullFeaturePhase, r.fast())
+	r.refusedWith(wire.LoginOutOfResources)
+	first.ping()
+	_ = second.conn.Close()
+	eventually(t, "room for another", func() bool {
+		r := b.dial(t)
+		defer r.conn.Close()
+		r.isid[5] += 3
+		r.loginPDU(wire.OperationalNegotiation, wire.FullFeaturePhase, r.fast())
+		p, _ := r.loginAnswer()
+		return p.Status == wire.LoginSuccess
+	})
+	first.ping()
+}
+
+// 200 sessions at once, each with its own blocks.
+func TestManySessions(t *testing.T) {
+	b := offer(t, Config{})
+	all := make([]*raw, 200)
+	for i := range all {
+		r := b.dial(t)
+		r.isid[4] = byte(i)
+		r.login(nil)
+		r.attention()
+		all[i] = r
+	}
+	for i, r := range all {
+		r.transfer(i*4, noise(uint64(i), 2048))
+	}
+	for i, r := range all {
+		r.blocks(i*4, noise(uint64(i), 2048))
+	}
+	if n := len(b.Sessions()); n != len(all) {
+		t.Errorf("%d sessions", n)
+	}
 }

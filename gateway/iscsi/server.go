@@ -3,6 +3,7 @@
 package iscsi
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
@@ -71,7 +72,7 @@ func (s *Server) Sessions() []Session {
 	s.mu.Lock()
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
-		if c.session != nil {
+		if c.session != nil && !c.session.hasEnded() {
 			conns = append(conns, c)
 		}
 	}
@@ -84,14 +85,41 @@ func (s *Server) Sessions() []Session {
 	return list
 }
 
-// admit adds a connection, unless a cap is reached.
+// Withdraw ends the sessions of target: their initiators are asked to log out, and
+// at the end of ctx cut off. It returns when none is left. The target source has to
+// refuse new ones first.
+func (s *Server) Withdraw(ctx context.Context, target string) {
+	s.mu.Lock()
+	var using []*session
+	for key, se := range s.sessions {
+		if key.target == target {
+			using = append(using, se)
+		}
+	}
+	s.mu.Unlock()
+	for _, se := range using {
+		se.askLogout()
+	}
+	for _, se := range using {
+		select {
+		case <-se.ended:
+		case <-ctx.Done():
+			se.c.kill(errWithdrawn)
+			<-se.ended
+		}
+	}
+}
+
+// admit adds a connection, unless too many are logging in. One that is above
+// MaxConnections may come to hear so.
 func (s *Server) admit(c *conn) bool {
 	addr := addrOf(c.nc.RemoteAddr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns) >= s.cfg.MaxConnections || s.logins >= s.cfg.MaxLogins || s.perAddr[addr] >= s.cfg.MaxLoginsPerAddress {
+	if s.logins >= s.cfg.MaxLogins || s.perAddr[addr] >= s.cfg.MaxLoginsPerAddress {
 		return false
 	}
+	c.surplus = len(s.conns) >= s.cfg.MaxConnections
 	s.logins++
 	s.perAddr[addr]++
 	c.addr, c.number = addr, s.next

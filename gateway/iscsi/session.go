@@ -49,8 +49,13 @@ type session struct {
 	statSN    wire.Serial
 	win       window
 	tasks     table
-	immediate int // immediate requests outstanding
+	accepted  uint64
+	waiting   []*function   // done, but tasks that they cover are on their way to their end
+	drained   chan struct{} // closed when the device server has no task; nil: nobody waits
+	immediate int           // immediate requests outstanding
 	ttt       wire.TargetTransferTag
+	begun     bool       // the login has been answered
+	leave     bool       // the initiator was to be asked to log out before that
 	quiet     bool       // nothing is answered any more
 	over      error      // the connection's goroutine is to end for this reason
 	cut       buffer.Vec // scratch: the data of one Data-In, borrowed
@@ -120,9 +125,26 @@ func (s *session) start(first *wire.LoginRequest) {
 
 // begin goes over to full feature phase: the answer to the login is on its way.
 func (s *session) begin(l *login) {
-	s.neg, s.statSN = l.neg, l.statSN
+	s.mu.Lock()
+	s.statSN, s.begun = l.statSN, true
+	leave := s.leave
+	s.mu.Unlock()
+	if leave {
+		s.askLogout()
+	}
+	s.neg = l.neg
 	s.c.recv = s.params.RecvFraming()
 	s.listen(s.c.srv.cfg.NOPInterval)
+}
+
+// hasEnded tells that no task is left.
+func (s *session) hasEnded() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // depth is how many commands may be outstanding now.
@@ -208,6 +230,7 @@ func (s *session) finish(err error) {
 		s.nexus.Close(&s.batch, func(*backends.Batch, backends.Result) { close(done) })
 		s.batch.Run()
 		<-done
+		s.drain()
 		s.handle.close()
 	}
 	s.dropTasks()
@@ -220,11 +243,25 @@ func (s *session) finish(err error) {
 	}
 }
 
+// drain waits for tasks whose end is just being told, on another goroutine.
+func (s *session) drain() {
+	s.mu.Lock()
+	var drained chan struct{}
+	if s.liveLocked() {
+		drained = make(chan struct{})
+		s.drained = drained
+	}
+	s.mu.Unlock()
+	if drained != nil {
+		<-drained
+	}
+}
+
 // dropTasks gives back the payloads of what the device server does not know.
 func (s *session) dropTasks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tasks.each(func(t *task) { s.freeLocked(t) })
+	s.tasks.each(func(t *task) { s.freeLocked(&s.batch, t) })
 }
 
 // describe tells what s is, for people.

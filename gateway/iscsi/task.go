@@ -40,6 +40,7 @@ type task struct {
 	chain *task // in the table
 
 	state     taskState
+	number    uint64 // counts the tasks of the session
 	immediate bool
 	itt       wire.InitiatorTaskTag
 	cmdSN     wire.Serial

@@ -22,9 +22,15 @@ type function struct {
 	s         *session
 	itt       wire.InitiatorTaskTag
 	immediate bool
-	cold      bool        // TARGET COLD RESET
-	timer     *time.Timer // guarded by session.mu
-	answered  bool        // guarded by session.mu
+	cold      bool // TARGET COLD RESET
+	// What it covers: the task with the number only, or all up to the number upto, of
+	// lun or of all units.
+	only, upto uint64
+	everywhere bool
+	lun        wire.LUNField
+	code       wire.TaskResponse // what it is answered with, in session.waiting
+	timer      *time.Timer       // guarded by session.mu
+	answered   bool              // guarded by session.mu
 }
 
 // taskManagement begins a task management function. RFC 7143 11.5 (Task Management
@@ -34,8 +40,9 @@ func (s *session) taskManagement(p *pdu) error {
 	if err != nil {
 		return err
 	}
-	f := &function{s: s, itt: r.ITT, immediate: r.Immediate}
+	f := &function{s: s, itt: r.ITT, immediate: r.Immediate, lun: r.LUN, everywhere: !r.Function.NamesLUN()}
 	s.mu.Lock()
+	f.upto = s.accepted
 	crowded := r.Immediate && s.immediate >= maxImmediate
 	switch {
 	case crowded:
@@ -95,7 +102,31 @@ func (f *function) done(b *backends.Batch, res backends.Result) {
 	if !res.OK() {
 		code = wire.FunctionRejected
 	}
-	f.answer(b, code)
+	s := f.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !f.answered && !s.quiet && s.coveredLocked(f) {
+		f.code = code
+		s.waiting = append(s.waiting, f)
+		return
+	}
+	f.answerLocked(b, code)
+}
+
+// coveredLocked tells whether a task that f covers has not left the session. The
+// device server is through with it, but its end may just be told on another
+// goroutine; its answer comes before that of f.
+func (s *session) coveredLocked(f *function) (covered bool) {
+	s.tasks.each(func(t *task) {
+		switch {
+		case t.state != taskCollecting && t.state != taskRunning:
+		case f.only != 0:
+			covered = covered || t.number == f.only
+		default:
+			covered = covered || t.number <= f.upto && (f.everywhere || t.lun == f.lun)
+		}
+	})
+	return covered
 }
 
 // late is called by the timer.
@@ -108,9 +139,13 @@ func (f *function) late() {
 // answer sends the response, once. RFC 7143 11.6 (Task Management Function
 // Response).
 func (f *function) answer(b *backends.Batch, code wire.TaskResponse) {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.answerLocked(b, code)
+}
+
+func (f *function) answerLocked(b *backends.Batch, code wire.TaskResponse) {
 	s := f.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if f.answered {
 		return
 	}
@@ -161,6 +196,9 @@ func (s *session) abortTask(f *function, r *wire.TaskManagementRequest) {
 		t = nil
 	}
 	begun := t != nil && t.state != taskHeld && t.state != taskEnded
+	if begun {
+		f.only = t.number
+	}
 	switch {
 	case t == nil || begun:
 	case t.state == taskHeld:
@@ -222,5 +260,5 @@ func (s *session) endUnbegun(r *wire.TaskManagementRequest) {
 // silentLocked ends a task that the device server does not know, without an answer.
 func (s *session) silentLocked(t *task) {
 	s.placeLocked(t)
-	s.freeLocked(t)
+	s.freeLocked(&s.batch, t)
 }
