@@ -154,7 +154,7 @@ func (pt *port) Down(b *backends.Batch, _ backends.Nexus, loss backends.Loss) {
 	if loss.Class == backends.LossProtocol && was && pt.brokenLocked(now) {
 		e = EventRefused
 	}
-	if loss.Class == backends.LossDenied {
+	if loss.Class == backends.LossDenied && loss.Route.Own() { // another way's answer is not this one's
 		e = EventRefused
 	}
 	for _, p := range pt.paths {

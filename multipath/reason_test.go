@@ -3,6 +3,7 @@
 package multipath
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,6 +50,49 @@ func TestReasonOutlivesTheFence(t *testing.T) {
 		lost(backends.LossSilent.String())
 		time.Sleep(2 * fakeLoginLimit)
 		lost("login: no connection")
+		bd.net.mend("10.0.0.1:3260")
+		mustOK(t, calls...)
+		bd.stop()
+	})
+}
+
+// TestDenialOfAFenceIsNotThePaths: a login over another way that is denied, as by a
+// portal of another group, says nothing of the path itself.
+func TestDenialOfAFenceIsNotThePaths(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, _, _ := oneDisk(t, nil)
+		bd.net.mute("10.0.0.1:3260")
+		calls := []*call{write(bd.device(), 0, 4096, 1)}
+		time.Sleep(3 * fakeLoginLimit)
+		denied := func(r backends.Route, want Health) {
+			t.Helper()
+			n := 0
+			for _, p := range bd.m.Paths() {
+				if p.Portal != "10.0.0.1:3260" {
+					continue
+				}
+				path, err := bd.m.pathOf(p.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var b backends.Batch
+				path.port.Down(&b, path.port.nexus, backends.Loss{Class: backends.LossDenied, Err: errors.New("portal group 2 instead of 1"), Route: r})
+				b.Run()
+			}
+			for _, p := range bd.m.Paths() {
+				if p.Portal != "10.0.0.1:3260" {
+					continue
+				}
+				if n++; p.Health != want.String() {
+					t.Errorf("%s is %s after a denial over %+v, want %v", p.Name, p.Health, r, want)
+				}
+			}
+			if n != 2 {
+				t.Errorf("got %d paths through the portal, want 2", n)
+			}
+		}
+		denied(backends.Route{Portal: "10.0.0.2:3260"}, Down)
+		denied(backends.Route{}, Quarantined)
 		bd.net.mend("10.0.0.1:3260")
 		mustOK(t, calls...)
 		bd.stop()
