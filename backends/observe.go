@@ -89,6 +89,8 @@ const (
 	ParkTransition
 	// ParkReset: the LUN is being reset to fence old writes.
 	ParkReset
+	// ParkSuspended: an administrator has suspended the device.
+	ParkSuspended
 )
 
 // String gives the name as events show it.
@@ -108,6 +110,8 @@ func (p ParkReason) String() string {
 		return "transition"
 	case ParkReset:
 		return "reset"
+	case ParkSuspended:
+		return "suspended"
 	}
 	return fmt.Sprintf("reason(%d)", uint8(p))
 }

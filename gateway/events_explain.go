@@ -49,6 +49,7 @@ const (
 	WhyChosen                        // this path was chosen anew; Detail: bytes pending on it
 	WhyExpired                       // failed: its time was over; Detail: its age in ns
 	WhyRefused                       // failed: not allowed here (read-only, beyond the end)
+	WhySuspended                     // waits: the device is suspended
 )
 
 var reasonNames = [...]string{
@@ -68,6 +69,7 @@ var reasonNames = [...]string{
 	WhyChosen:      "chosen",
 	WhyExpired:     "expired",
 	WhyRefused:     "refused",
+	WhySuspended:   "suspended",
 }
 
 // String gives the name as it is in JSON.

@@ -27,7 +27,7 @@ type Flow struct {
 }
 
 // parkReasons is one more than the last ParkReason.
-const parkReasons = int(backends.ParkReset) + 1
+const parkReasons = int(backends.ParkSuspended) + 1
 
 // FlowStats are a flow's counters at one moment.
 type FlowStats struct {

@@ -62,6 +62,8 @@ func parkReason(r backends.ParkReason) Reason {
 		return WhyTransition
 	case backends.ParkReset:
 		return WhyReset
+	case backends.ParkSuspended:
+		return WhySuspended
 	}
 	return 0
 }

@@ -175,7 +175,7 @@ func heldReason(r backends.ParkReason) share.Reason {
 		return share.NoPath
 	case backends.ParkFence, backends.ParkReset:
 		return share.Fence
-	case backends.ParkOrder, backends.ParkBusy, backends.ParkFull, backends.ParkTransition:
+	case backends.ParkOrder, backends.ParkBusy, backends.ParkFull, backends.ParkTransition, backends.ParkSuspended:
 	}
 	return share.Busy
 }

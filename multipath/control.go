@@ -187,6 +187,7 @@ func (d *Device) Close() error {
 	out := newOutbox()
 	d.mu.Lock()
 	d.closed = true
+	d.resumeLocked(&b, out, "closed", time.Now())
 	d.tellRefusingLocked(&b)
 	if d.downLocked() {
 		d.failWaitingLocked(&b, out, time.Now())

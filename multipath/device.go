@@ -90,6 +90,8 @@ type Device struct {
 	candidates []candidate   // scratch
 	states     []groupState  // likewise
 
+	suspended *suspension // nil: it is not
+	queueing  Queueing
 	downSince time.Time           // no path; zero: there is one
 	downMask  int                 // the rule for which that was told; 0: it was told as a fault
 	leftMask  int                 // the rule for which the last path that has left did so; 0: not for one
@@ -199,6 +201,10 @@ func (d *Device) acceptLocked(b *backends.Batch, out *outbox, info *backends.Inf
 func (d *Device) routeLocked(b *backends.Batch, out *outbox, t *task, now time.Time) {
 	if t.ending {
 		d.finishLocked(b, out, t, backends.Failed(backends.Aborted), now)
+		return
+	}
+	if d.suspended != nil {
+		d.parkLocked(b, t, backends.ParkSuspended, backends.Range{})
 		return
 	}
 	if d.barred && t.req.Op.Changes() && !t.phase2 {
@@ -361,6 +367,7 @@ func (d *Device) attemptDoneLocked(b *backends.Batch, out *outbox, a *attempt, r
 		d.order.drop(a.c, d.freed)
 	}
 	d.freeAttemptLocked(a)
+	d.stillLocked()
 }
 
 // judgeLocked decides what becomes of t after its attempt a has ended.

@@ -90,7 +90,7 @@ func (d *Device) checkGoneLocked(b *backends.Batch, out *outbox, now time.Time) 
 	}
 	out.event(Event{Kind: kind, Device: d.name, Reason: reason})
 	out.change |= d.informLocked()
-	if gone {
+	if gone && d.suspended == nil {
 		d.failWaitingLocked(b, out, now)
 	}
 	d.tellRefusingLocked(b)

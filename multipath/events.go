@@ -101,6 +101,12 @@ const (
 	SelectorChanged
 	// PathUnreliable: too many requests have failed on a path that works. Path, Reason.
 	PathUnreliable
+	// DeviceSuspended: an administrator has the device send no requests. DeviceResumed:
+	// it goes on; Count of requests that had waited, Duration. QueueingChanged: what
+	// requests do without a path was ordered. Reason.
+	DeviceSuspended
+	DeviceResumed
+	QueueingChanged
 )
 
 var eventNames = [...]string{
@@ -114,6 +120,7 @@ var eventNames = [...]string{
 	"component-lost", "component-back",
 	"selector-changed",
 	"path-unreliable",
+	"device-suspended", "device-resumed", "queueing-changed",
 }
 
 // String gives the name as the event stream shows it.

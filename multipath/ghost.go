@@ -113,6 +113,7 @@ func (d *Device) releaseLocked(b *backends.Batch, out *outbox, g *ghost, now tim
 		d.finishLocked(b, out, t, backends.Result{Class: backends.Aborted, Sent: backends.SentAnswered}, now)
 	}
 	d.order.drop(c, d.freed)
+	d.stillLocked()
 }
 
 // ghostKept is called when g's record is in the store.

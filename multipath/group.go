@@ -46,7 +46,7 @@ func (d *Device) pathsChangedLocked(b *backends.Batch, out *outbox, now time.Tim
 			if t.wake.IsZero() || t.parked == backends.ParkTransition {
 				d.queueLocked(t)
 			}
-		case 0, backends.ParkFence, backends.ParkOrder:
+		case 0, backends.ParkFence, backends.ParkOrder, backends.ParkSuspended:
 		}
 	}
 }

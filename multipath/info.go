@@ -39,8 +39,12 @@ type DeviceInfo struct {
 	Gone     bool           `json:"gone,omitempty"`
 	Requests int            `json:"requests"`
 	Held     map[string]int `json:"held,omitempty"` // by reason
-	Ghosts   []GhostInfo    `json:"ghosts,omitempty"`
-	Fences   []FenceCount   `json:"fences,omitempty"`
+	// SuspendedSince is zero unless the device is suspended. Quiet: nothing is in flight.
+	SuspendedSince time.Time    `json:"suspended_since,omitzero"`
+	Quiet          bool         `json:"quiet,omitempty"`
+	Queueing       Queueing     `json:"queueing,omitempty"`
+	Ghosts         []GhostInfo  `json:"ghosts,omitempty"`
+	Fences         []FenceCount `json:"fences,omitempty"`
 	// Groups are the target port groups, the best first; none without ALUA.
 	Groups []GroupInfo `json:"groups,omitempty"`
 	// Fencing is the FenceLevel: the weakest of the paths in use.
@@ -70,7 +74,7 @@ func (d *Device) State() DeviceInfo {
 		Vendor: d.base.vendor, Product: d.base.product, Serial: d.base.serial,
 		Size: info.Size, Block: info.LogicalBlock, Cache: info.WriteCache.String(),
 		Selection: d.selection, SelectionSet: d.selectionSet, Paths: d.pathCountLocked(), Used: d.inUse.Len(), Capacity: d.capacity,
-		DownSince: d.downSince, Masked: d.maskedLocked(), Gone: d.gone, Requests: d.ntasks,
+		DownSince: d.downSince, Masked: d.maskedLocked(), Gone: d.gone, Requests: d.ntasks, Queueing: d.queueing,
 		Fencing: d.weakestLocked().String(), Shared: d.sharedLocked(), Barred: d.barred,
 	}
 	if d.rule.Reservation.AllRegistrants {
@@ -78,6 +82,9 @@ func (d *Device) State() DeviceInfo {
 		if d.barred {
 			i.Reservation += ": " + d.reserve.reason
 		}
+	}
+	if s := d.suspended; s != nil {
+		i.SuspendedSince, i.Quiet = s.since, s.still
 	}
 	i.Groups, i.Fences = d.groupInfosLocked(), slices.Clone(d.fences)
 	for t := d.firstTask; t != nil; t = t.next {

@@ -183,6 +183,10 @@ func (d *Device) expireLocked(b *backends.Batch, out *outbox, now time.Time) {
 		return
 	}
 	for t := d.firstTask; t != nil; {
+		if d.heldLocked(t) {
+			t = t.next
+			continue
+		}
 		if now.Before(t.deadline) {
 			d.dueLocked(out, t.deadline) // those behind it have later ones
 			return

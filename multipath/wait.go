@@ -31,6 +31,9 @@ func (d *Device) waitLocked(t *task) backends.PathWait {
 	if t.parent != nil {
 		t = t.parent
 	}
+	if w := d.orderedLocked(); w != backends.WaitAsDevice {
+		return w
+	}
 	if w := t.req.PathWait; w != backends.WaitAsDevice {
 		return w
 	}
@@ -72,6 +75,13 @@ func (d *Device) waitsDueLocked(out *outbox) {
 
 // patienceLocked tells people for how long requests wait.
 func (d *Device) patienceLocked() string {
+	switch d.queueing {
+	case QueueOn:
+		return "requests wait"
+	case QueueOff:
+		return "requests fail"
+	case QueueDefault:
+	}
 	least, most := d.rule.AllPathsDown.wait(), d.rule.AllPathsDown.wait()
 	if n := len(d.waits); n > 0 {
 		least, most = d.waits[0], d.waits[n-1]
@@ -95,7 +105,7 @@ func (d *Device) expireWaitsLocked(b *backends.Batch, out *outbox, now time.Time
 	d.waited = max(backends.WaitNot, backends.PathWait(now.Sub(d.downSince)))
 	for t := d.firstTask; t != nil; {
 		next := t.next
-		if t.live == 0 && t.parts == 0 {
+		if t.live == 0 && t.parts == 0 && !d.heldLocked(t) {
 			if w := d.waitLocked(t); w <= d.waited {
 				d.finishLocked(b, out, t, d.giveUpLocked(t, backends.NoPath), now)
 			} else {
@@ -133,10 +143,12 @@ func (d *Device) refusesLocked(t *task) bool {
 // and of shorter ones end at once.
 func (d *Device) refusedLocked() (level backends.PathWait) {
 	switch down := d.downLocked(); {
-	case d.gone, down && d.closed:
+	case d.gone && d.suspended == nil, down && d.closed:
 		return backends.WaitForever
-	case !down || !d.born:
+	case !down || !d.born || d.suspended != nil || d.queueing == QueueOn:
 		return 0
+	case d.queueing == QueueOff:
+		return backends.WaitForever
 	}
 	if w := d.rule.AllPathsDown.wait(); w <= d.waited {
 		level = w
