@@ -81,6 +81,7 @@ func (s *adminView) showDevice(d *multipath.Device) control.Device {
 	for _, n := range i.Held {
 		out.Queued += n
 	}
+	showOrders(&out, &i)
 	out.Groups = showGroups(i.Groups)
 	for _, g := range i.Ghosts {
 		out.Ghosts = append(out.Ghosts, control.Ghost{Path: g.Path, Offset: g.Offset, Length: g.Length, Since: g.Since, Why: g.Why})

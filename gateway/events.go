@@ -131,6 +131,9 @@ const (
 	KindComponentLost       // paths failed together; the details "cause" and "object" say what broke
 	KindComponentBack       // some of it works again
 	KindSelectorChanged     // paths are selected in another way, set by an administrator
+	KindDeviceSuspended     // no requests are sent any more, by an administrator
+	KindDeviceResumed       // they are sent again
+	KindQueueingChanged     // what requests do without a path was ordered
 
 	KindSessionUp   // logged in to a target
 	KindSessionDown // logged out of it, or lost
@@ -210,6 +213,9 @@ var kindNames = [...]string{
 	KindComponentLost:       "component-lost",
 	KindComponentBack:       "component-back",
 	KindSelectorChanged:     "selector-changed",
+	KindDeviceSuspended:     "device-suspended",
+	KindDeviceResumed:       "device-resumed",
+	KindQueueingChanged:     "queueing-changed",
 }
 
 // String gives the name as it is in JSON and on the command line.

@@ -92,6 +92,12 @@ func eventTable(k multipath.EventKind) eventRow {
 		return eventRow{KindComponentBack, SeverityNotice, "paths are back"}
 	case multipath.SelectorChanged:
 		return eventRow{KindSelectorChanged, SeverityNotice, "paths are selected in another way"}
+	case multipath.DeviceSuspended:
+		return eventRow{KindDeviceSuspended, SeverityNotice, "no requests are sent until it is resumed"}
+	case multipath.DeviceResumed:
+		return eventRow{KindDeviceResumed, SeverityNotice, "requests are sent again"}
+	case multipath.QueueingChanged:
+		return eventRow{KindQueueingChanged, SeverityNotice, "what requests do without a path is ordered"}
 	case multipath.StoreFailed:
 		return eventRow{KindStoreFailed, SeverityCritical, "state could not be kept"}
 	}

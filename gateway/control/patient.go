@@ -15,10 +15,14 @@ const patience = 20 * time.Second
 // patience, or when the client goes. The bounds of a connection are for answers that
 // wait for nothing, so they begin anew behind it.
 func (s *Server) patient(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
+	return s.patientFor(w, r, patience)
+}
+
+func (s *Server) patientFor(w http.ResponseWriter, r *http.Request, limit time.Duration) (context.Context, context.CancelFunc) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Time{}) // the request is complete; at its end the context would
-	_ = c.SetWriteDeadline(time.Now().Add(patience + s.opt.WriteTimeout))
-	return context.WithTimeout(r.Context(), patience)
+	_ = c.SetWriteDeadline(time.Now().Add(limit + s.opt.WriteTimeout))
+	return context.WithTimeout(r.Context(), limit)
 }
 
 // patiently is the client's side of it.

@@ -17,6 +17,9 @@ func TestSlowVerbs(t *testing.T) {
 	if _, err := c.SwitchGroup(t.Context(), "gold", 2); err != nil {
 		t.Errorf("a switch of groups: %v", err)
 	}
+	if _, err := c.SuspendDevice(t.Context(), "gold", 0); err != nil {
+		t.Errorf("a suspension: %v", err)
+	}
 	if _, err := c.PreemptReservation(t.Context(), "vmhba0:0:1", control.ReservationPreempt{}); err != nil {
 		t.Errorf("a preemption: %v", err)
 	}

@@ -54,6 +54,10 @@ func (s *Server) routes() http.Handler {
 		"/v1/explain":                     {"GET": s.withShares(s.getExplain)},
 		"/v1/devices/{name}/selector":     {"PATCH": s.setSelector, "DELETE": s.resetSelector},
 
+		"/v1/devices/{name}/suspend":  {"POST": s.withSuspend(s.suspendDevice)},
+		"/v1/devices/{name}/resume":   {"POST": s.withSuspend(s.resumeDevice)},
+		"/v1/devices/{name}/queueing": {"POST": s.withSuspend(s.setQueueing)},
+
 		"/v1/paths/{name}/fail":      {"POST": s.withOperator(s.failPath)},
 		"/v1/paths/{name}/reinstate": {"POST": s.withOperator(s.reinstatePath)},
 		"/v1/rescan":                 {"GET": s.withOperator(s.getRescan), "POST": s.withOperator(s.startRescan)},

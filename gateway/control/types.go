@@ -99,8 +99,14 @@ type Device struct {
 	AllPathsDown string `json:"all_paths_down"`
 	// DownSince is set while no path is up.
 	DownSince time.Time `json:"down_since,omitzero"`
-	Inflight  int       `json:"inflight"` // requests that have not ended, with the queued
-	Queued    int       `json:"queued"`   // requests that wait, sum of Held
+	// Queueing is what an administrator has ordered instead, on or off; "": nothing.
+	Queueing string `json:"queueing,omitempty"`
+	// Suspended: no requests are sent, since SuspendedSince. Quiet: none is in flight.
+	Suspended      bool      `json:"suspended,omitempty"`
+	SuspendedSince time.Time `json:"suspended_since,omitzero"`
+	Quiet          bool      `json:"quiet,omitempty"`
+	Inflight       int       `json:"inflight"` // requests that have not ended, with the queued
+	Queued         int       `json:"queued"`   // requests that wait, sum of Held
 	// Held counts the queued requests by what they wait for.
 	Held map[string]int `json:"held,omitempty"`
 	// Ghosts are ranges held for a write that may still run on a lost path.

@@ -23,6 +23,7 @@ type operated struct {
 	// disabling, if not nil, is called when a path is taken out of use, before it is.
 	disabling func()
 	slow      time.Duration // of what waits for a target
+	refused   error         // of ResumeDevice and SetQueueing
 }
 
 func (f *operated) Operated(o control.Operation) {
@@ -70,6 +71,10 @@ func (f *operated) StartRescan(adapter string) error {
 }
 
 func (f *operated) SwitchGroup(ctx context.Context, _ string, _ uint16) error { return f.wait(ctx) }
+
+func (f *operated) SuspendDevice(ctx context.Context, _ string) error { return f.wait(ctx) }
+func (f *operated) ResumeDevice(string) error                         { return f.refused }
+func (f *operated) SetQueueing(string, string) error                  { return f.refused }
 
 func (f *operated) wait(ctx context.Context) error {
 	select {
@@ -123,6 +128,12 @@ func TestEachVerbIsTold(t *testing.T) {
 		{func() error { _, err := c.StartRescan(ctx, "vmhba0"); return err }, "rescan adapter=vmhba0"},
 		{func() error { _, err := c.StartRescan(ctx, "vmhba9"); return missing(err) }, ""},
 		{func() error { _, err := c.SwitchGroup(ctx, "gold", 2); return err }, "device switch-group device=vmhba0:0:1 group=2"},
+		{func() error { _, err := c.SuspendDevice(ctx, "gold", 5*time.Second); return err }, "device suspend device=vmhba0:0:1 wait=5s"},
+		{func() error { _, err := c.SuspendDevice(ctx, "nothing", 0); return missing(err) }, ""},
+		{func() error { _, err := c.ResumeDevice(ctx, "gold"); return err }, "device resume device=vmhba0:0:1"},
+		{func() error { _, err := c.ResumeDevice(ctx, "nothing"); return missing(err) }, ""},
+		{func() error { _, err := c.SetQueueing(ctx, "gold", "off"); return err }, "device queueing device=vmhba0:0:1 queueing=off"},
+		{func() error { _, err := c.SetQueueing(ctx, "nothing", "off"); return missing(err) }, ""},
 		{func() error { return c.SetAlias(ctx, "gold", "a") }, "device alias device=vmhba0:0:1 alias=a"},
 		{func() error { return missing(c.SetAlias(ctx, "nothing", "a")) }, ""},
 		{func() error { return c.RemoveAlias(ctx, "a") }, "device unalias alias=a"},
