@@ -20,7 +20,8 @@ func newDeviceCmd(to *target) *cobra.Command {
 		Short: "Show devices, set how their paths are selected",
 		Long:  `A device is one LUN over all its paths. It is named as its first path.`,
 	}, newDeviceListCmd(to), newDeviceShowCmd(to), newDeviceSetCmd(to), newDeviceResetCmd(to), newDeviceTopologyCmd(to), newDeviceSimulateCmd(to),
-		newDeviceAliasCmd(to), newDeviceUnaliasCmd(to), newDeviceSwitchGroupCmd(to))
+		newDeviceAliasCmd(to), newDeviceUnaliasCmd(to), newDeviceSwitchGroupCmd(to),
+		newDeviceSuspendCmd(to), newDeviceResumeCmd(to), newDeviceQueueingCmd(to))
 }
 
 // newDeviceListCmd makes "pathgate device list".
@@ -52,13 +53,13 @@ func deviceColumns(now time.Time) []column[control.Device] {
 	return []column[D]{
 		{name: "DEVICE", value: func(d D) string { return d.Name }},
 		{name: "ALIAS", value: func(d D) string { return strings.Join(d.Aliases, ",") }},
-		{name: "STATE", value: func(d D) string { return d.State }},
+		{name: "STATE", value: deviceState},
 		{name: "SIZE", value: func(d D) string { return humanBytes(d.Size) }, right: true},
 		{name: "BLOCK", value: func(d D) string { return strconv.FormatUint(uint64(d.BlockSize), 10) }, right: true, wide: true},
 		{name: "PATHS", value: func(d D) string { return fmt.Sprintf("%d/%d", d.PathsUp, d.PathsTotal) }, right: true},
 		{name: "SELECTOR", value: func(d D) string { return d.Selector }},
 		{name: "CACHE", value: func(d D) string { return d.Cache }, wide: true},
-		{name: "ALL-PATHS-DOWN", value: func(d D) string { return d.AllPathsDown }, wide: true},
+		{name: "ALL-PATHS-DOWN", value: withoutPath, wide: true},
 		{name: "DOWN", value: func(d D) string { return humanAge(now, d.DownSince) }, right: true},
 		{name: "INFLIGHT", value: func(d D) string { return strconv.Itoa(d.Inflight) }, right: true},
 		{name: "QUEUED", value: func(d D) string { return strconv.Itoa(d.Queued) }, right: true},

@@ -55,7 +55,7 @@ changes of its paths.`,
 // printDevice prints d, with its paths of all.
 func printDevice(w io.Writer, d control.Device, all []control.Path) error {
 	var s sheet
-	s.title("device %s: %s%s", d.Name, d.State, after(", ", d.Reason))
+	s.title("device %s: %s%s", d.Name, deviceState(d), after(", ", d.Reason))
 	if len(d.Aliases) > 0 {
 		s.line("aliases", "%s", strings.Join(d.Aliases, ", "))
 	}
@@ -73,10 +73,13 @@ func printDevice(w io.Writer, d control.Device, all []control.Path) error {
 	}
 	s.line("capacity", "%d of %d%s", d.CapacityNow, d.CapacityNominal, after(" ", d.CapacityUnit))
 	s.line("cache", "%s", d.Cache)
-	s.line("no path", "%s", d.AllPathsDown)
+	s.line("no path", "%s", withoutPath(d))
 	s.line("fencing", "%s%s", cmp.Or(d.Fencing, "unknown"), map[bool]string{true: ", shared with other hosts", false: ""}[d.Shared])
 	if d.Reservation != "" {
 		s.line("reservation", "%s", d.Reservation)
+	}
+	if d.Suspended {
+		s.line("suspended", "since %s, %s", d.SuspendedSince.Format(time.DateTime), map[bool]string{true: "nothing is in flight", false: "something is in flight"}[d.Quiet])
 	}
 	s.line("requests", "%d, of which %d wait%s", d.Inflight, d.Queued, heldText(d.Held))
 	s.line("ghosts", "%d", len(d.Ghosts))

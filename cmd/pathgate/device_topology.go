@@ -76,14 +76,14 @@ func deviceLines(d *control.Device) []string {
 	return []string{
 		fmt.Sprintf("%s %s %s,%s", name, identity(*d), d.Vendor, d.Product),
 		fmt.Sprintf("size=%s features='%s' hwhandler='%s' fencing=%s state=%s paths=%d/%d capacity=%s/%s", humanBytes(d.Size),
-			features(d), handler, cmp.Or(d.Fencing, "-"), d.State, d.PathsUsed, d.PathsTotal,
+			features(d), handler, cmp.Or(d.Fencing, "-"), deviceState(*d), d.PathsUsed, d.PathsTotal,
 			capacityNumber(d.CapacityNow, d.CapacityUnit), capacityNumber(d.CapacityNominal, d.CapacityUnit)),
 	}
 }
 
 // features are the options of a device that is not as the defaults have it.
 func features(d *control.Device) string {
-	list := []string{"all-paths-down=" + d.AllPathsDown, "cache=" + d.Cache}
+	list := []string{"all-paths-down=" + map[string]string{"": d.AllPathsDown, "on": "queue", "off": "fail"}[d.Queueing], "cache=" + d.Cache}
 	return fmt.Sprintf("%d %s", len(list), strings.Join(list, " "))
 }
 
