@@ -31,6 +31,7 @@ type bed struct {
 	tgt     *tgtd.Server
 	proxies []*proxy.Proxy
 	g       *gate.Gate
+	lun     string // the LUN's file
 }
 
 // newBed starts a bed and waits until all its paths are used.
@@ -41,11 +42,11 @@ func newBed(t *testing.T, c gate.Config, more ...string) *bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	b := &bed{t: t}
+	b := &bed{t: t, lun: filepath.Join(dir, "lun")}
 	b.tgt = tgtd.New(t, tgtd.Options{
 		Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
 		Targets: []tgtd.Target{{Name: target, LUNs: []tgtd.LUN{
-			{File: filepath.Join(dir, "lun"), SizeBytes: 32 * mib, SCSIID: "pathgate-operate", SCSISN: "op1"},
+			{File: b.lun, SizeBytes: 32 * mib, SCSIID: "pathgate-operate", SCSISN: "op1"},
 		}}},
 	})
 	entry := gate.Target{More: more}
