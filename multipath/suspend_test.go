@@ -100,7 +100,7 @@ func TestPA17Suspend(t *testing.T) {
 			t.Errorf("%d requests are out of the window, want 5; told twice: %v", out, w.bad)
 		}
 		w.mu.Unlock()
-		target.delay(0)
+		target.delay(7 * time.Second) // in which the timer looks for those whose time is over
 		if !d.Resume() || d.Resume() {
 			t.Error("whether it was suspended is told wrong")
 		}
