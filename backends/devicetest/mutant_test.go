@@ -127,6 +127,18 @@ var mutants = map[string]struct {
 		}
 		pass(d, b, r)
 	}), want: "class class(0)"},
+	// What comes after the case, when nobody waits any more, hides nothing.
+	"ends too late, and wrongly": {submit: each(func(d backends.Device, b *backends.Batch, r *backends.Request) {
+		if r.Op == backends.Flush {
+			time.AfterFunc(700*time.Millisecond, func() {
+				var late backends.Batch
+				late.Complete(r, backends.Result{})
+				late.Run()
+			})
+			return
+		}
+		pass(d, b, r)
+	}), want: "has not ended after"},
 	"claims what it does not do": {info: func(i *backends.Info) { i.PhysicalBlock = 100 }, want: "blocks of"},
 }
 

@@ -126,19 +126,33 @@ type suite struct {
 
 	inside sync.Map // goroutine id -> method that it is in
 
+	ending sync.RWMutex // held while a fault is noted
+	ended  bool         // the case is over; guarded by ending
+
 	mu    sync.Mutex
 	calls []*call
 	holds []*buffer.Segment // every payload segment, with a hold of ours
 }
 
-// errorf notes a fault together with what repeats the run.
+// errorf notes a fault together with what repeats the run. A goroutine that did not
+// end in time, which was noted, may come here after the case: it is not heard.
 func (s *suite) errorf(format string, args ...any) {
 	s.t.Helper()
+	s.ending.RLock()
+	defer s.ending.RUnlock()
+	if s.ended {
+		return
+	}
 	s.t.Errorf("seed %d: "+format, append([]any{s.seed}, args...)...)
 }
 
 // finish closes the device and checks what holds for every case.
 func (s *suite) finish() {
+	defer func() {
+		s.ending.Lock()
+		s.ended = true
+		s.ending.Unlock()
+	}()
 	s.closeDevice()
 	s.hand.b.Run()
 	s.mu.Lock()
