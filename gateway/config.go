@@ -41,6 +41,8 @@ type Config struct {
 	VMs []VMConfig
 	// NBD is the NBD server; without a listener none is started.
 	NBD NBDConfig
+	// ISCSI is the iSCSI target; without a listener there is none.
+	ISCSI ISCSIConfig
 	// Timeouts is the one table of timers.
 	Timeouts Timeouts
 	// Marginal is the default of LUNRule.Marginal.
@@ -157,6 +159,8 @@ type VMConfig struct {
 	// GuestTimeout is after what time the guest's driver gives a request up.
 	// 0: never (virtio-blk, Linux virtio-scsi). Bounds queueing while all paths are down.
 	GuestTimeout time.Duration
+	// ISCSI says who may use its disks over iSCSI; the zero value: all who can connect.
+	ISCSI VMISCSIConfig
 	// Disks is what the VM sees; at least one, names unique inside the VM.
 	Disks []DiskConfig
 }
@@ -166,6 +170,9 @@ type VMConfig struct {
 type DiskConfig struct {
 	// Name is the second part of the export name; a valid object name.
 	Name string
+	// LUNID is the number that the VM's initiators see the disk under, 0-16383, unique
+	// in the VM. Nil: chosen when the disk is first seen, and kept.
+	LUNID *uint16
 	// Extents is empty for a file disk. A disk written with `lun:` has one.
 	Extents []ExtentConfig
 	// File is the absolute path of an image, block device or partition. Empty for LUNs.

@@ -57,7 +57,7 @@ func (v *validator) claimRules() {
 
 // Warnings tells what of a valid configuration will have no effect, as it seems: claim
 // rules that can never decide anything, or are for an adapter or a LUN that there is
-// not. They stand at their places in the file.
+// not. Also what lets in everyone. They stand at their places in the file.
 func (c *Config) Warnings() []Fault {
 	var list []Fault
 	warn := func(rule int, key, msg string) {
@@ -91,6 +91,7 @@ func (c *Config) Warnings() []Fault {
 			warn(r.Number, "lun", fmt.Sprintf("rule %d never decides: no target's lun-range has such a LUN", r.Number))
 		}
 	}
+	list = append(list, c.openTargets()...)
 	sortFaults(list)
 	return list
 }

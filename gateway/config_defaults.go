@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pathgate/gateway/iscsi"
 	"pathgate/multipath"
 )
 
@@ -69,6 +70,8 @@ func (c *Config) applyDefaults(h host) {
 	}
 	c.Initiator = cmp.Or(c.Initiator, initiatorPrefix+iqnSafe(h.name))
 	c.NBD.OpenWait = cmp.Or(c.NBD.OpenWait, defaultOpenWait)
+	c.ISCSI.Prefix = cmp.Or(c.ISCSI.Prefix, defaultISCSIPrefix)
+	c.ISCSI.QueueDepth = cmp.Or(c.ISCSI.QueueDepth, iscsi.DefaultQueueDepth)
 	for i := range c.Targets {
 		if len(c.Targets[i].Adapters) > 0 {
 			continue

@@ -75,7 +75,7 @@ func parseConfig(name string, b []byte, h host, files bool) (*Config, error) {
 }
 
 func (d *decoder) config(root value, c *Config) {
-	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "claim-rules", "luns", "groups", "vms", "nbd", "timeouts", "marginal")
+	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "claim-rules", "luns", "groups", "vms", "nbd", "iscsi", "timeouts", "marginal")
 	o.text("state", &c.State, checkPath)
 	parsed(o, "control", &c.Control, parseControl, "unix:/absolute/path, at most 107 bytes")
 	o.text("initiator", &c.Initiator, checkISCSIName)
@@ -95,6 +95,9 @@ func (d *decoder) config(root value, c *Config) {
 	o.list("vms", func(v value, key string) { c.VMs = append(c.VMs, d.vm(v, key)) })
 	if v, key, ok := o.get("nbd"); ok {
 		c.NBD = d.nbd(v, key)
+	}
+	if v, key, ok := o.get("iscsi"); ok {
+		c.ISCSI = d.iscsi(v, key)
 	}
 }
 
@@ -198,7 +201,7 @@ func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 
 func (d *decoder) vm(v value, key string) VMConfig {
 	vm := defaultVM()
-	o := d.object(v, key, "name", "priority", "guest-timeout", "disks")
+	o := d.object(v, key, "name", "priority", "guest-timeout", "iscsi", "disks")
 	o.require("name")
 	o.require("disks")
 	o.text("name", &vm.Name, checkName)
@@ -206,17 +209,21 @@ func (d *decoder) vm(v value, key string) VMConfig {
 	o.integer("priority", &priority, 0, 10)
 	vm.Priority = uint8(priority)
 	o.duration("guest-timeout", &vm.GuestTimeout, 0, 24*time.Hour)
+	if v, key, ok := o.get("iscsi"); ok {
+		vm.ISCSI = d.vmISCSI(v, key)
+	}
 	o.list("disks", func(v value, key string) { vm.Disks = append(vm.Disks, d.disk(v, key)) })
 	return vm
 }
 
 func (d *decoder) disk(v value, key string) DiskConfig {
 	k := defaultDisk()
-	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open", "all-paths-down"}
+	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open", "all-paths-down", "lun-id"}
 	o := d.object(v, key, append(known, diskShareKeys()...)...)
 	o.require("name")
 	o.text("name", &k.Name, checkName)
 	o.bool("read-only", &k.ReadOnly)
+	o.lunID(&k.LUNID)
 	enum(o, "open", &k.Open, OpenWait, OpenFail)
 	parsed(o, "all-paths-down", &k.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	d.diskShare(o, &k.Share)

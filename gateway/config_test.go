@@ -79,6 +79,7 @@ func TestExampleParses(t *testing.T) {
 			Listen:   []ListenAddr{{"unix", "/run/pathgate/nbd.sock"}, {"tcp", "127.0.0.1:10809"}},
 			OpenWait: 30 * time.Second,
 		},
+		ISCSI:    ISCSIConfig{Prefix: "iqn.2026-11.internal.pathgate", QueueDepth: 128},
 		Timeouts: DefaultTimeouts(), Marginal: defaultMarginal(),
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {

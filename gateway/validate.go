@@ -191,6 +191,7 @@ func (v *validator) listeners() {
 				"a loopback address or unix socket, or plaintext-remote: true on a trusted network")
 		}
 	}
+	v.iscsi(seen)
 }
 
 func isLocal(l ListenAddr) bool {
@@ -265,6 +266,7 @@ func (v *validator) secrets() {
 		v.secret(key+"secret-file", t.CHAP.Secret)
 		v.secret(key+"mutual-secret-file", t.CHAP.MutualSecret)
 	}
+	v.iscsiSecrets()
 }
 
 func (v *validator) secret(key string, s Secret) {

@@ -238,7 +238,11 @@ func parseNBDListen(s string) (ListenAddr, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnix(path)
 	}
-	host, port, err := hostPort(s, DefaultNBDPort)
+	return parseTCPListen(s, DefaultNBDPort)
+}
+
+func parseTCPListen(s string, port uint16) (ListenAddr, error) {
+	host, port, err := hostPort(s, port)
 	if err != nil {
 		return ListenAddr{}, err
 	}

@@ -46,8 +46,8 @@ func summary(c *gateway.Config) string {
 	for _, vm := range c.VMs {
 		disks += len(vm.Disks)
 	}
-	return fmt.Sprintf("%s, %s, %s, %s, %s", plural(len(c.Adapters), "adapter"), plural(portals, "portal"),
-		plural(len(c.VMs), "VM"), plural(disks, "disk"), plural(len(c.NBD.Listen), "NBD listener"))
+	return fmt.Sprintf("%s, %s, %s, %s, %s, %s", plural(len(c.Adapters), "adapter"), plural(portals, "portal"),
+		plural(len(c.VMs), "VM"), plural(disks, "disk"), plural(len(c.NBD.Listen), "NBD listener"), plural(len(c.ISCSI.Listen), "iSCSI listener"))
 }
 
 // checkResult is the answer in JSON.

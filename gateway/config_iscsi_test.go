@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"pathgate/gateway/iscsi"
+)
+
+const iscsiConfig = `
+iscsi:
+  listen: ["127.0.0.1", "[::1]:3261", "10.0.0.1:860"]
+  prefix: iqn.2026-11.test:rack1
+  digests: require
+  queue-depth: 64
+  plaintext-remote: true
+vms:
+  - name: VM1
+    iscsi:
+      initiators: ["iqn.2026-11.test:a", 10.0.0.7/8, "fd00::1", eui.0123456789abcdef]
+      chap: {user: alice, secret-file: /etc/alice, mutual: {user: gate, secret-file: /etc/gate}}
+    disks:
+      - {name: a, file: /a, lun-id: 0}
+      - {name: b, file: /b}
+  - name: vm2
+    iscsi: {chap: {user: alice, secret-file: /etc/alice}}
+    disks: [{name: a, file: /c, lun-id: 16383}]
+`
+
+func TestISCSIConfig(t *testing.T) {
+	c := mustParse(t, iscsiConfig)
+	want := ISCSIConfig{
+		Listen:  []ListenAddr{{"tcp", "127.0.0.1:3260"}, {"tcp", "[::1]:3261"}, {"tcp", "10.0.0.1:860"}},
+		Prefix:  "iqn.2026-11.test:rack1",
+		Digests: iscsi.DigestRequire, QueueDepth: 64, PlaintextRemote: true,
+	}
+	if diff := cmp.Diff(want, c.ISCSI); diff != "" {
+		t.Error(diff)
+	}
+	access := VMISCSIConfig{
+		Names:    []string{"iqn.2026-11.test:a", "eui.0123456789abcdef"},
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::1/128")},
+		CHAP:     &InitiatorCHAP{User: "alice", Secret: Secret{"/etc/alice"}, MutualUser: "gate", MutualSecret: Secret{"/etc/gate"}},
+	}
+	if diff := cmp.Diff(access, c.VMs[0].ISCSI, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.ISCSI.TargetName(c.VMs[0].Name); got != "iqn.2026-11.test:rack1:vm1" {
+		t.Errorf("target name %s", got)
+	}
+	luns := [][]*uint16{{new(uint16(0)), nil}, {new(uint16(16383))}}
+	for i, vm := range c.VMs {
+		for j, d := range vm.Disks {
+			if diff := cmp.Diff(luns[i][j], d.LUNID); diff != "" {
+				t.Errorf("%s/%s: %s", vm.Name, d.Name, diff)
+			}
+		}
+	}
+}
+
+// TestISCSIOpenTargets: who lets everyone in is told.
+func TestISCSIOpenTargets(t *testing.T) {
+	open := iscsiConfig + "  - {name: vm3, disks: [{name: a, file: /d}]}\n"
+	for name, tt := range map[string]struct {
+		text string
+		want []string
+	}{
+		"all are told apart":    {iscsiConfig, nil},
+		"one is for everyone":   {open, []string{"19 vms[2].name"}},
+		"who reaches this host": {strings.Replace(open, `, "10.0.0.1:860"`, "", 1), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, f := range mustParse(t, tt.text).Warnings() {
+				got = append(got, fmt.Sprintf("%d %s", f.Line, f.Key))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestISCSISecretFiles: the files of both directions are looked at before anything runs.
+func TestISCSISecretFiles(t *testing.T) {
+	dir := t.TempDir()
+	alice, gate := filepath.Join(dir, "alice"), filepath.Join(dir, "gate")
+	text := strings.NewReplacer("/etc/alice", alice, "/etc/gate", gate).Replace(iscsiConfig)
+	check := func(want ...string) {
+		t.Helper()
+		_, err := parseConfig("t.yaml", []byte(text), testHost(nil), true)
+		if len(want) == 0 {
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		if diff := cmp.Diff(want, faultKeys(t, err)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	const first, mutual, second = "12 vms[0].iscsi.chap.secret-file", "12 vms[0].iscsi.chap.mutual.secret-file", "17 vms[1].iscsi.chap.secret-file"
+	check(first, mutual, second)
+	for _, f := range []string{alice, gate} {
+		if err := os.WriteFile(f, []byte("twelve bytes at least"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	if err := os.Chmod(gate, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check(mutual)
+}
