@@ -41,7 +41,7 @@ const (
 	storeFile = "state.db"
 	lockFile  = "state.lock"
 	// storeSchema is the version that this code writes; it reads the older ones too.
-	storeSchema   = 4
+	storeSchema   = 5
 	storePageSize = 4096
 )
 
@@ -59,19 +59,24 @@ const (
 	bucketShares   = "share-overrides" // since version 2
 	bucketSelected = "path-selection"  // since version 3
 	bucketClaims   = "claim-rules"     // since version 4
+	bucketUUIDs    = "disk-uuids"      // since version 5
+	// bucketReservations are those that initiators have of our disks.
+	bucketReservations = "disk-reservations" // since version 5
 )
 
 func storeBuckets() []string {
 	return []string{
 		bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
 		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext, bucketShares,
-		bucketSelected, bucketClaims,
+		bucketSelected, bucketClaims, bucketUUIDs, bucketReservations,
 	}
 }
 
 // hasBucket tells whether a store of a version has the bucket.
 func hasBucket(name string, schema int) bool {
-	since := map[string]int{bucketShares: 2, bucketSelected: 3, bucketClaims: 4}
+	since := map[string]int{
+		bucketShares: 2, bucketSelected: 3, bucketClaims: 4, bucketUUIDs: 5, bucketReservations: 5,
+	}
 	return schema >= since[name]
 }
 

@@ -197,29 +197,6 @@ func (s *Store) SetPathDisabled(path string, disabled bool) error {
 // DisabledPaths is the set of paths that SetPathDisabled keeps.
 func (s *Store) DisabledPaths() (map[string]bool, error) { return list[bool](s, bucketDisabled) }
 
-// maxLUNNumber is the largest that the flat addressing of SAM can express.
-const maxLUNNumber = 16383
-
-// LUNNumber gives the number under which a VM sees a disk, from 0: made the first
-// time, kept, and never given to another disk of that VM, so that a removed disk
-// leaves a hole.
-func (s *Store) LUNNumber(vm, disk string) (uint16, error) {
-	key, err := recordKey(vm, disk)
-	if err != nil {
-		return 0, err
-	}
-	return findOrMake(s, bucketLUNs, key, func(c *change) (uint16, error) {
-		next, _, err := get[uint16](c.tx, bucketLUNNext, vm)
-		if err != nil {
-			return 0, err
-		}
-		if next > maxLUNNumber {
-			return 0, fmt.Errorf("vm %s: all %d LUN numbers are in use", vm, maxLUNNumber+1)
-		}
-		return next, put(c, bucketLUNNext, vm, next+1)
-	})
-}
-
 // find reads one record.
 func find[T any](s *Store, bucket, key string) (v T, ok bool, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {

@@ -223,19 +223,6 @@ func TestStoreAliasesAndDisabledPaths(t *testing.T) {
 	}
 }
 
-func TestStoreLUNNumbersLeaveHoles(t *testing.T) {
-	s := openStore(t, t.TempDir())
-	for _, step := range []struct {
-		vm, disk string
-		want     uint16
-	}{{"vm1", "root", 0}, {"vm1", "data", 1}, {"vm2", "root", 0}, {"vm1", "root", 0}, {"vm1", "more", 2}} {
-		if got := must[uint16](t)(s.LUNNumber(step.vm, step.disk)); got != step.want {
-			t.Errorf("%s/%s: %d, want %d", step.vm, step.disk, got, step.want)
-		}
-		s = reopen(t, s)
-	}
-}
-
 func TestStoreGhosts(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	at := time.Date(2026, 11, 22, 10, 0, 0, 5, time.UTC)
@@ -334,13 +321,14 @@ func filled(t *testing.T, dir string) (path string, content string) {
 		name := fmt.Sprintf("iqn.2026-11.test:target-%d", i)
 		must[[6]byte](t)(s.ISID(ISIDKey{"vmhba0", name, 1, "127.0.0.1:3260"}))
 		must[int](t)(s.TargetNumber(TargetKey{name, "127.0.0.1:3260"}))
-		must[uint16](t)(s.LUNNumber("vm1", fmt.Sprint("disk", i)))
+		must[[]uint16](t)(s.LUNNumbers(fmt.Sprint("vm", i), []LUNWish{{Disk: "root"}}))
 	}
+	must[[16]byte](t)(s.DiskUUID("vm1", "root"))
 	for _, err := range []error{
 		s.BindName("a", "naa.1"), s.SetAlias("b", "naa.1"), s.SetPathDisabled("p", true),
 		s.PutGhosts(GhostRecord{Device: "d", Whole: true, Path: "p"}),
 		s.PutShareOverrides(someOverrides()), s.PutSelection("naa.1", someSelection()),
-		s.PutClaimRule(maskRule(7, "lun=5")),
+		s.PutClaimRule(maskRule(7, "lun=5")), s.PutReservations("vm1", "root", []byte("{}")),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -48,7 +48,17 @@ func upgradeFrom(t *testing.T, version int) {
 	if err := s.PutSelection("naa.1", someSelection()); err != nil {
 		t.Fatal(err)
 	}
+	uuid := must[[16]byte](t)(s.DiskUUID("vm1", "root"))
+	if err := s.PutReservations("vm1", "root", []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
 	s = reopen(t, s)
+	if got := must[[16]byte](t)(s.DiskUUID("vm1", "root")); got != uuid {
+		t.Errorf("UUID %x, want %x", got, uuid)
+	}
+	if got := must[[]byte](t)(s.Reservations("vm1", "root")); string(got) != "kept" {
+		t.Errorf("reservations %q", got)
+	}
 	if got := must[[6]byte](t)(s.ISID(key)); got != isid {
 		t.Errorf("ISID %x, want %x", got, isid)
 	}
