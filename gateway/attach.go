@@ -69,6 +69,9 @@ func (g *Gateway) attachMissing() {
 			g.setWaits(f)
 			f.err = f.attach()
 		}
+		if f.err == nil {
+			f.err = g.targets.show(f.disk)
+		}
 		f.disk.refuse(f.err)
 		g.tellAvailability(f.disk)
 	}
@@ -216,7 +219,8 @@ func (d *servedDisk) refuse(err error) {
 	}
 }
 
-// whyNot tells why the disk is not available; "" when it is.
+// whyNot tells why the disk is not available; "" when it is. Without its unit it is
+// not: what initiators have reserved would not be known.
 func (d *servedDisk) whyNot() string {
 	d.mu.Lock()
 	refused := d.refused
@@ -224,7 +228,10 @@ func (d *servedDisk) whyNot() string {
 	if refused != "" {
 		return refused
 	}
-	return d.Why()
+	if why := d.Why(); why != "" || d.lun == nil || d.unit.Load() != nil {
+		return why
+	}
+	return "is being attached"
 }
 
 // tellAvailability publishes a change and wakes whoever waits to open the disk.

@@ -43,7 +43,7 @@ func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd
 	}
 	h := nbd.Handle{
 		Export: d.export(),
-		Device: d.Disk,
+		Device: &outsider{d.Disk, d},
 		Origin: &backends.Origin{VM: d.VM(), Disk: d.cfg.Name, Connection: peer.Connection, Priority: d.Disk.Priority()},
 	}
 	if mode != nbd.Use {

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pathgate/backends"
 	"pathgate/backends/iscsi"
 	"pathgate/gateway/control"
 	"pathgate/gateway/nbd"
+	"pathgate/gateway/scsi"
 	"pathgate/multipath"
 	"pathgate/share"
 )
@@ -52,6 +54,7 @@ type Gateway struct {
 	paths   *multipath.Manager // nil without targets
 	links   *iscsi.Links       // likewise
 	nbd     *nbd.Server
+	targets *targets      // nil without an iSCSI listener, and before Run
 	disks   []*servedDisk // in the order of the configuration
 	byName  map[string]*servedDisk
 	pacer   *share.Pacer
@@ -71,6 +74,10 @@ type servedDisk struct {
 	vm   *VMConfig
 	file *backends.File
 	frt  *Router // the file's router
+	// lun is what initiators know the disk by, nil without an iSCSI listener; unit is
+	// what they use, from when the disk was there first.
+	lun  *lunIdentity
+	unit atomic.Pointer[scsi.Unit]
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change of availability
@@ -147,6 +154,14 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return err
 	}
 	g.planDisks()
+	// The layers end one after the other, each when those above it have.
+	var clients, admin, paths sync.WaitGroup
+	base := context.WithoutCancel(ctx)
+	serve, stopServing := context.WithCancel(base)
+	defer stopServing()
+	if g.targets, err = g.newTargets(serve); err != nil {
+		return err
+	}
 	listeners, err := g.listen()
 	if err != nil {
 		return err
@@ -171,11 +186,6 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	g.bus.Publish(Event{Kind: KindGatewayStarted, Message: startMessage(g.opt.Version.Version, clean)})
 
-	// The layers end one after the other, each when those above it have.
-	var clients, admin, paths sync.WaitGroup
-	base := context.WithoutCancel(ctx)
-	serve, stopServing := context.WithCancel(base)
-	defer stopServing()
 	below, stopPaths := context.WithCancel(base)
 	defer stopPaths()
 	talk, stopTalking := context.WithCancel(base)
@@ -197,6 +207,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	g.bus.Publish(Event{Kind: KindGatewayStopping, Message: "stopping: clients are drained, then sessions log out"})
 	stopServing()
 	clients.Wait()
+	g.targets.close()
 	errs.add(g.closeDisks())
 	stopPaths()
 	paths.Wait()

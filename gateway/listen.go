@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"pathgate/gateway/control"
+	"pathgate/gateway/iscsi"
 )
 
 // socketMode lets the owner and the group in; QEMU runs as another user.
@@ -19,6 +21,7 @@ const socketMode = 0o660
 type listenerSet struct {
 	control net.Listener
 	nbd     []net.Listener
+	iscsi   []net.Listener // in the order of the configuration
 }
 
 func (g *Gateway) listen() (*listenerSet, error) {
@@ -36,13 +39,21 @@ func (g *Gateway) listen() (*listenerSet, error) {
 		}
 		s.nbd = append(s.nbd, l)
 	}
+	for _, a := range g.cfg.ISCSI.Listen {
+		l, err := listenOn(a)
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.iscsi = append(s.iscsi, l)
+	}
 	return s, nil
 }
 
 // close closes what is still open; twice is safe.
 func (s *listenerSet) close() {
 	_ = s.control.Close()
-	for _, l := range s.nbd {
+	for _, l := range slices.Concat(s.nbd, s.iscsi) {
 		_ = l.Close()
 	}
 }
@@ -52,6 +63,9 @@ func (s *listenerSet) close() {
 func (s *listenerSet) serve(g *Gateway, serving, talking context.Context, clients, admin *sync.WaitGroup, errs *errorList) {
 	for _, l := range s.nbd {
 		clients.Go(func() { errs.add(g.nbd.Serve(serving, l)) })
+	}
+	for i, l := range s.iscsi {
+		clients.Go(func() { errs.add(g.targets.server.Serve(serving, l, iscsi.Portal{GroupTag: portalTag(i)})) })
 	}
 	admin.Go(func() { errs.add(g.serveControl(talking, s.control)) })
 }
