@@ -85,8 +85,9 @@ func (b *targetBed) initiator(t *testing.T, name string, chap *iscsi.CHAP) *iscs
 			NOPInterval: time.Minute, NOPTimeout: time.Minute,
 			Login: time.Minute, FenceLogin: time.Minute, Command: time.Minute,
 		},
-		ISID: func(string, uint16, string) ([6]byte, error) { return [6]byte{0x80, 1, 2, 3, 4, 5}, nil },
-		CHAP: func(string) *iscsi.CHAP { return chap },
+		ISID:         func(string, uint16, string) ([6]byte, error) { return [6]byte{0x80, 1, 2, 3, 4, 5}, nil },
+		CHAP:         func(string) *iscsi.CHAP { return chap },
+		HeaderDigest: iscsi.DigestPrefer, DataDigest: iscsi.DigestPrefer,
 	}))
 	return &iscsiClient{t: t, k: k}
 }

@@ -31,7 +31,7 @@ func TestFields(t *testing.T) {
 		&control.Path{}, &control.Device{}, &control.Disk{}, &control.VM{}, &control.Event{}, &control.Version{},
 		&control.DiskShare{}, &control.VMShare{}, &control.ShareLUN{}, &control.ShareChange{}, &control.VMShareChange{}, &control.LUNShareChange{},
 		&control.GroupShare{}, &control.GroupShareChange{}, &control.RuleCheck{}, &control.RuleChange{},
-		&control.Reservation{}, &control.ReservationPreempt{}, &control.ReservationPreempted{},
+		&control.Reservation{}, &control.ReservationPreempt{}, &control.ReservationPreempted{}, &control.Session{}, &control.Attachment{},
 	} {
 		name := strings.ToLower(reflect.TypeOf(v).Elem().Name())
 		t.Run(name, func(t *testing.T) {

@@ -35,6 +35,8 @@ func (s *Server) routes() http.Handler {
 		"/v1/disks/{vm}/{disk}":           {"GET": s.getDisk},
 		"/v1/vms":                         {"GET": s.listVMs},
 		"/v1/vms/{name}":                  {"GET": s.getVM},
+		"/v1/vms/{name}/attachment":       {"GET": s.getAttachment},
+		"/v1/sessions":                    {"GET": s.listSessions},
 		"/v1/events":                      {"GET": s.getEvents},
 		"/v1/shares":                      {"GET": s.withShares(s.listShares)},
 		"/v1/shares/{vm}":                 {"GET": s.withShares(s.getVMShare), "PATCH": s.withShares(s.setVMShare), "DELETE": s.withShares(s.resetVMShare)},

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"strings"
+
+	"pathgate/gateway/control"
+)
+
+// Sessions implements control.SessionSource: one of each kind, of the VMs there are.
+func (s *fakeState) Sessions() (list []control.Session) {
+	for _, vm := range s.vms[:min(len(s.vms), 1)] {
+		list = append(list, control.Session{
+			Name: "iscsi 192.0.2.7:50312", Frontend: "iscsi", Local: "192.0.2.1:3260", Uses: "iqn.2026-11.example:" + vm.Name, VM: vm.Name,
+			Initiator: "iqn.1994-05.example:" + vm.Name, User: "alice", ISID: "00023d000001", TSIH: 1,
+			Outstanding: 3, Window: 128, Completed: 4711, PendingBytes: 65536,
+			Keys: control.Attrs{{Key: "HeaderDigest", Value: "CRC32C"}, {Key: "MaxBurstLength", Value: "262144"}},
+		}, control.Session{
+			Name: "iscsi 192.0.2.7:50313", Frontend: "iscsi", Local: "192.0.2.1:3260",
+			Initiator: "iqn.1994-05.example:" + vm.Name, ISID: "00023d000002", TSIH: 2, Window: 16,
+		}, control.Session{
+			Name: "nbd /run/pathgate/nbd.sock#3", Frontend: "nbd", Local: "/run/pathgate/nbd.sock", Uses: vm.Name + "/root", VM: vm.Name, Outstanding: 1,
+		})
+	}
+	return list
+}
+
+// Attachment implements control.AttachSource. vm1 has both front-ends, at all addresses;
+// vm2 has NBD alone.
+func (s *fakeState) Attachment(vm string) (control.Attachment, error) {
+	a := control.Attachment{VM: vm, NBD: []string{"unix:/run/pathgate/nbd.sock", "[::]:10809"}}
+	for i, d := range s.disks {
+		if d.VM == vm {
+			_, name, _ := strings.Cut(d.Name, "/")
+			a.Disks = append(a.Disks, control.AttachDisk{Name: name, Export: d.Name, LUN: uint16(2 * i), ReadOnly: d.ReadOnly, Why: d.Why})
+		}
+	}
+	switch {
+	case len(a.Disks) == 0:
+		return a, control.ErrNotFound
+	case vm == "vm1":
+		a.ISCSI = &control.AttachTarget{
+			Name: "iqn.2026-11.internal.pathgate:vm1", Portals: []string{"0.0.0.0:3260", "192.0.2.1:3261"},
+			User: "alice", Initiators: []string{"iqn.1994-05.example:vm1"},
+		}
+	default:
+		a.NBD = a.NBD[1:]
+	}
+	return a, nil
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import "pathgate/gateway/control"
+
+// Attachment tells how a VM's disks are reached over both front-ends.
+func (s *adminView) Attachment(vm string) (control.Attachment, error) {
+	out := control.Attachment{VM: vm}
+	for _, l := range s.cfg.NBD.Listen {
+		out.NBD = append(out.NBD, l.String())
+	}
+	for _, d := range s.disks {
+		if d.VM() != vm {
+			continue
+		}
+		disk := control.AttachDisk{Name: d.cfg.Name, Export: d.FullName(), ReadOnly: d.cfg.ReadOnly, Why: d.whyNot()}
+		if d.lun != nil {
+			disk.LUN = uint16(d.lun.lun)
+			out.ISCSI = s.attachTarget(d.lun.target)
+		}
+		out.Disks = append(out.Disks, disk)
+	}
+	if out.Disks == nil {
+		return out, control.ErrNotFound
+	}
+	return out, nil
+}
+
+func (s *adminView) attachTarget(t *vmTarget) *control.AttachTarget {
+	a := &control.AttachTarget{Name: t.target.Name(), Initiators: t.vm.ISCSI.Names}
+	for _, l := range s.cfg.ISCSI.Listen {
+		a.Portals = append(a.Portals, l.String())
+	}
+	if c := t.vm.ISCSI.CHAP; c != nil {
+		a.User, a.MutualUser = c.User, c.MutualUser
+	}
+	return a
+}
+
+var _ control.AttachSource = adminSource{}
