@@ -148,6 +148,11 @@ func blockCDBs() []cdbCase {
 func parameterCDBs() []cdbCase {
 	sense, selct := any1(DecodeModeSense), any1(DecodeModeSelect)
 	return []cdbCase{
+		{
+			"SANITIZE",
+			Sanitize{Action: ActionOverwrite, Immediate: true, Unrestricted: true, ParameterListLength: 516},
+			any1(DecodeSanitize), "48 a1 0000000000 0204 00", DataOut, 516,
+		},
 		{"UNMAP", Unmap{Anchor: true, Group: 1, ParameterListLength: 24}, any1(DecodeUnmap), "42 01 00000000 01 0018 00", DataOut, 24},
 		{
 			"GET LBA STATUS",

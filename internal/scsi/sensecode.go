@@ -14,6 +14,7 @@ const (
 	CodeBecomingReady               SenseCode = 0x02_04_01
 	CodeInitializingRequired        SenseCode = 0x02_04_02
 	CodeManualIntervention          SenseCode = 0x02_04_03
+	CodeFormatInProgress            SenseCode = 0x02_04_04
 	CodeAccessTransition            SenseCode = 0x02_04_0a // asymmetric access state transition
 	CodePortStandby                 SenseCode = 0x02_04_0b
 	CodePortUnavailable             SenseCode = 0x02_04_0c
@@ -23,6 +24,9 @@ const (
 	CodeMediumNotPresent            SenseCode = 0x02_3a_00
 	CodeWriteError                  SenseCode = 0x03_0c_00
 	CodeUnrecoveredReadError        SenseCode = 0x03_11_00
+	CodeFormatCorrupted             SenseCode = 0x03_31_00 // medium format corrupted
+	CodeFormatFailed                SenseCode = 0x03_31_01
+	CodeSanitizeFailed              SenseCode = 0x03_31_03
 	CodeInternalTargetFailure       SenseCode = 0x04_44_00
 	CodeParameterListLength         SenseCode = 0x05_1a_00
 	CodeInvalidOpcode               SenseCode = 0x05_20_00

@@ -159,6 +159,10 @@ func senseText(asc, ascq uint8) string {
 		return "commands cleared by device server"
 	case 0x3100:
 		return "medium format corrupted"
+	case 0x3101:
+		return "format command failed"
+	case 0x3103:
+		return "sanitize command failed"
 	case 0x3807:
 		return "thin provisioning soft threshold reached"
 	case 0x3900:

@@ -81,7 +81,7 @@ func (c *CDB) parameterTransfer() (Direction, uint64, error) {
 		return transfer(DataIn, uint64(binary.BigEndian.Uint32(c[10:])))
 	case OpModeSelect6:
 		return transfer(DataOut, uint64(c[4]))
-	case OpModeSelect10, OpUnmap, OpLogSelect:
+	case OpModeSelect10, OpUnmap, OpLogSelect, OpSanitize:
 		return transfer(DataOut, uint64(binary.BigEndian.Uint16(c[7:])))
 	case OpPersistentReserveOut:
 		return transfer(DataOut, uint64(binary.BigEndian.Uint32(c[5:])))

@@ -105,6 +105,10 @@ type Characteristics struct {
 	RotationRate uint16
 	// ProductType and FormFactor are codes of the page; 0 = not told.
 	ProductType, FormFactor uint8
+	// BlockErase (WABEREQ) and CryptoErase (WACEREQ) tell what reads give after a
+	// SANITIZE of that kind, until the next write: 0 = not told, or there is no
+	// such SANITIZE; 1 = they succeed; 2 and 3 = they fail.
+	BlockErase, CryptoErase uint8
 	// FUAB: SYNCHRONIZE CACHE also covers non-volatile caches.
 	FUAB bool
 	// VBULS: VERIFY of unmapped blocks works.
@@ -119,7 +123,7 @@ func DecodeCharacteristics(b []byte) (Characteristics, error) {
 	}
 	return Characteristics{
 		RotationRate: binary.BigEndian.Uint16(p[0:]), ProductType: p[2], FormFactor: p[3] & 0x0f,
-		FUAB: p[4]&0x02 != 0, VBULS: p[4]&0x01 != 0,
+		BlockErase: p[3] >> 6, CryptoErase: p[3] >> 4 & 3, FUAB: p[4]&0x02 != 0, VBULS: p[4]&0x01 != 0,
 	}, nil
 }
 
@@ -127,7 +131,7 @@ func DecodeCharacteristics(b []byte) (Characteristics, error) {
 func (c Characteristics) Append(dst []byte, p Peripheral) []byte {
 	var b [60]byte
 	binary.BigEndian.PutUint16(b[0:], c.RotationRate)
-	b[2], b[3] = c.ProductType, c.FormFactor&0x0f
+	b[2], b[3] = c.ProductType, c.BlockErase<<6|c.CryptoErase&3<<4|c.FormFactor&0x0f
 	b[4] = bit(c.FUAB, 0x02) | bit(c.VBULS, 0x01)
 	return AppendVPD(dst, p, PageCharacteristics, b[:])
 }
