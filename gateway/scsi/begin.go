@@ -118,6 +118,10 @@ func (t *task) admitLocked(listed bool) bool {
 	case e.access > l.level:
 		c.refuseStatus(scsi.StatusReservationConflict)
 	default:
+		if x := l.u.erasing.Load(); x != nil && !e.quiet && !(e.erases && x.over.Load()) {
+			c.refuse(x.sense())
+			return false
+		}
 		return true
 	}
 	return false

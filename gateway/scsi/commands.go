@@ -24,6 +24,7 @@ func commands() []entry {
 	list := []entry{
 		{op: scsi.OpTestUnitReady, action: none, size: 6, access: accessOpen, run: testUnitReady},
 		{op: scsi.OpRequestSense, action: none, size: 6, quiet: true, usage: use(0x01, 0, 0, all), check: checkRequestSense, run: requestSense},
+		{op: scsi.OpFormatUnit, action: none, size: 6, access: accessWrite, changes: true, erases: true, usage: use(0x3f), check: checkFormat, run: formatUnit},
 		{op: scsi.OpRead6, action: none, size: 6, access: accessRead, usage: use(0x1f, all, all, all), check: checkReadWrite, run: readLong},
 		{op: scsi.OpWrite6, action: none, size: 6, access: accessWrite, changes: true, usage: use(0x1f, all, all, all), check: checkReadWrite, run: writeLong},
 		{op: scsi.OpInquiry, action: none, size: 6, quiet: true, usage: use(0x01, all, all, all), check: checkInquiry, run: inquiry},
@@ -44,6 +45,9 @@ func commands() []entry {
 		{op: scsi.OpReadDefectData10, action: none, size: 10, access: accessRead, usage: use(0, 0x1f, 0, 0, 0, 0, all, all), check: checkDefects, run: readDefects},
 		{op: scsi.OpWriteSame10, action: none, size: 10, access: accessWrite, changes: true, usage: use(0x18, all, all, all, all, grp, all, all), check: checkWriteSame, run: writeSame},
 		{op: scsi.OpUnmap, action: none, size: 10, access: accessWrite, changes: true, needs: backends.CanUnmap, usage: use(0x01, 0, 0, 0, 0, grp, all, all), check: checkUnmap, run: unmap},
+		{op: scsi.OpSanitize, action: scsi.ActionOverwrite, size: 10, access: accessWrite, changes: true, erases: true, usage: use(0xa0|act, 0, 0, 0, 0, 0, all, all), check: checkSanitize, run: sanitize},
+		{op: scsi.OpSanitize, action: scsi.ActionBlockErase, size: 10, access: accessWrite, changes: true, erases: true, needs: backends.CanUnmap, usage: use(0xa0|act, 0, 0, 0, 0, 0, all, all), check: checkSanitize, run: sanitize},
+		{op: scsi.OpSanitize, action: scsi.ActionExitFailureMode, size: 10, access: accessWrite, changes: true, erases: true, usage: use(0xa0|act, 0, 0, 0, 0, 0, all, all), check: checkSanitize, run: exitFailure},
 		{op: scsi.OpModeSelect10, action: none, size: 10, access: accessWrite, usage: use(0x11, 0, 0, 0, 0, 0, all, all), check: checkModeSelect, run: modeSelect},
 		{op: scsi.OpReserve10, action: none, size: 10, run: reserve},
 		{op: scsi.OpRelease10, action: none, size: 10, run: release},

@@ -160,6 +160,10 @@ func (x *copyJob) next() (step, bool) {
 
 // write is the step that writes what was read.
 func (x *copyJob) write() (step, bool) {
+	if !x.may() { // not any more
+		x.t.c.fail(codeThirdParty.Sense())
+		return step{}, false
+	}
 	s := &x.list.Segments[x.result.segments]
 	to := x.to.u.geometry.Load()
 	n := uint64(x.data.Len())
@@ -194,18 +198,21 @@ func (x *copyJob) open(s *scsi.CopySegment) scsi.Sense {
 		s.SourceLBA > from.blocks || blocks > from.blocks-s.SourceLBA,
 		s.DestinationLBA > to.blocks || blocks > to.blocks-s.DestinationLBA:
 		return codeCopyAborted.Sense()
-	case !x.from.may(accessRead), !x.to.may(accessWrite), !x.to.writable():
+	case !x.may(), !x.to.writable():
 		return codeThirdParty.Sense()
 	}
 	x.at, x.left = 0, blocks*from.blockSize
 	return scsi.Sense{}
 }
 
-// may tells whether reservations let the nexus do that much.
+// may tells whether both units of the segment let the nexus copy.
+func (x *copyJob) may() bool { return x.from.may(accessRead) && x.to.may(accessWrite) }
+
+// may tells whether reservations and an erasure let the nexus do that much.
 func (l *link) may(a access) bool {
 	l.u.mu.Lock()
 	defer l.u.mu.Unlock()
-	return !l.gone && l.level >= a
+	return !l.gone && l.level >= a && l.u.erasing.Load() == nil
 }
 
 // writable tells whether the unit takes changes from the nexus.

@@ -103,6 +103,9 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 		if g.caps.Has(backends.Rotational) {
 			c.RotationRate = 7200
 		}
+		if g.caps.Has(backends.CanUnmap) { // then there is SANITIZE, block erase
+			c.BlockErase = 1
+		}
 		return c.Append(nil, disk)
 	case scsi.PageProvisioning:
 		return u.provisioning(g).Append(nil, disk)

@@ -254,9 +254,9 @@ func TestSupportedOpcodes(t *testing.T) {
 			}
 		}
 	}
-	ask := scsi.ReportSupportedOpcodes{Options: scsi.ReportOneOpcode, Requested: scsi.OpFormatUnit, AllocationLength: 64}
+	ask := scsi.ReportSupportedOpcodes{Options: scsi.ReportOneOpcode, Requested: scsi.OpServiceActionOut16, AllocationLength: 64}
 	if one, err := scsi.DecodeCommandSupport(c.good(cdb(ask), nil, 64)); err != nil || one.Support != scsi.NotSupported {
-		t.Errorf("FORMAT UNIT: %+v, %v", one, err)
+		t.Errorf("SERVICE ACTION OUT(16): %+v, %v", one, err)
 	}
 	tmf := c.good(scsi.CDB{byte(scsi.OpMaintenanceIn), scsi.ActionReportSupportedTMF, 0, 0, 0, 0, 0, 0, 0, 4}, nil, 4)
 	if binary.BigEndian.Uint32(tmf) != 0xda<<24 {

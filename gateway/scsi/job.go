@@ -18,7 +18,13 @@ const jobWindow = 8
 // ended; after an error nothing further is begun. Jobs are rare and may
 // allocate.
 type job struct {
-	t *task
+	dev    backends.Device // of steps without one of their own
+	origin *backends.Origin
+	// grant gives the credit of each piece; nil: the command has its own. One piece
+	// always gets it.
+	grant *backends.Grant
+	// finish is called once, with no lock held.
+	finish func(b *backends.Batch, res backends.Result)
 
 	mu      sync.Mutex
 	step    step
@@ -57,12 +63,22 @@ type piece struct {
 	j    *job
 	at   uint64 // offset in the step
 	busy bool   // guarded by j.mu
+	// credit is the bytes that were taken from j.grant.
+	credit int64
+}
+
+// payload is how many bytes a piece of n bytes holds.
+func (s *step) payload(n uint64) int64 {
+	if s.op == backends.Write {
+		return int64(n)
+	}
+	return 0
 }
 
 // begin makes a job of t and starts it with s.
 func (t *task) begin(b *backends.Batch, s step) {
-	j := &job{t: t, step: s}
 	u := t.l.u
+	j := &job{dev: u.cfg.Device, origin: &t.l.origin, finish: t.finish, step: s}
 	u.mu.Lock()
 	j.aborted = t.aborted != notAborted
 	t.job, t.withDevice = j, true
@@ -92,7 +108,7 @@ func (j *job) drive(b *backends.Batch) {
 		j.ended = res.Class != 0
 		j.mu.Unlock()
 		if res.Class != 0 {
-			j.t.finish(b, res)
+			j.finish(b, res)
 			return
 		}
 	}
@@ -125,7 +141,7 @@ func (j *job) deviceLocked() backends.Device {
 	if j.step.dev != nil {
 		return j.step.dev
 	}
-	return j.t.l.u.cfg.Device
+	return j.dev
 }
 
 // takeLocked prepares the next piece, or gives nil when none is to be begun now.
@@ -147,13 +163,16 @@ func (j *job) takeLocked() *piece {
 	if s.limit != 0 {
 		n = min(n, s.limit)
 	}
+	if p.credit = s.payload(n); j.grant != nil && !j.grant.Take(p.credit) {
+		return nil // the end of one that has it tries again
+	}
 	p.j, p.at, p.busy = j, j.next, true
 	r := &p.req
 	r.Reset()
 	p.list[0] = r
 	r.Op, r.FUA, r.NoUnmap = s.op, s.fua, s.noUnmap
 	r.Offset, r.Length = s.offset+j.next, n
-	r.Origin, r.Completer = &j.t.l.origin, p
+	r.Origin, r.Completer = j.origin, p
 	if s.fill != nil {
 		s.fill(p)
 	}
@@ -177,6 +196,9 @@ func (p *piece) Complete(b *backends.Batch, r *backends.Request, res backends.Re
 	}
 	r.Data.Release()
 	p.busy = false
+	if j.grant != nil {
+		j.grant.Give(p.credit)
+	}
 	j.active--
 	if !res.OK() {
 		if j.res.Class == 0 {

@@ -59,8 +59,12 @@ func (t *task) settleAs(res backends.Result, aborted abortKind) {
 	t.ghost = res.Sent == backends.SentSome
 	if res.Class == backends.Aborted && aborted != notAborted {
 		c.In.Release()
-		c.Silent = aborted == abortSilent
-		if !c.Silent {
+		switch e := t.l.u.erasing.Load(); {
+		case aborted == abortSilent:
+			c.Silent = true
+		case aborted == abortErased && e != nil:
+			c.refuse(e.sense())
+		default:
 			c.Status = scsi.StatusTaskAborted
 		}
 		return

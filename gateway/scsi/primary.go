@@ -22,20 +22,25 @@ func testUnitReady(b *backends.Batch, t *task) {
 func checkRequestSense(t *task) scsi.Sense { return checkAllocation(t) }
 
 // requestSense is REQUEST SENSE: the next unit attention, which it ends, or why
-// the unit is not ready.
+// the unit is not ready, with the progress of an erasure.
 func requestSense(b *backends.Batch, t *task) {
 	c, err := scsi.DecodeRequestSense(t.raw())
 	u := t.l.u
 	u.mu.Lock()
 	code, ok := t.l.attention.take()
 	u.mu.Unlock()
-	if !ok && !u.geometry.Load().available {
-		code = scsi.CodeBecomingReady
+	s := code.Sense()
+	switch e := u.erasing.Load(); {
+	case ok:
+	case e != nil:
+		s = e.sense()
+	case !u.geometry.Load().available:
+		s = scsi.CodeBecomingReady.Sense()
 	}
 	if err == nil && c.Descriptor {
-		t.reply(code.Sense().AppendDescriptor(nil))
+		t.reply(s.AppendDescriptor(nil))
 	} else {
-		t.reply(code.Sense().AppendFixed(nil))
+		t.reply(s.AppendFixed(nil))
 	}
 	t.finish(b, backends.Done())
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Allows tells whether one that is no nexus, such as an NBD client, may read
-// the unit or, with changes, write it: a persistent reservation and a RESERVE
-// hold for it too. It does not block.
+// the unit or, with changes, write it: a persistent reservation, a RESERVE and
+// a SANITIZE hold for it too. It does not block.
 func (u *Unit) Allows(changes bool) bool {
 	if changes {
 		return access(u.outside.Load()) >= accessWrite
@@ -28,7 +28,7 @@ func (u *Unit) levelsLocked() {
 		}
 	}
 	outside := u.reservations.outside()
-	if u.reserver != nil {
+	if u.reserver != nil || u.erasing.Load() != nil {
 		outside = accessFree
 	}
 	u.outside.Store(uint32(outside))

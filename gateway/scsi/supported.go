@@ -41,6 +41,14 @@ func (u *Unit) actions(op scsi.Opcode) (actions, exists bool) {
 // disk.
 const commandSeconds = 30
 
+// seconds is the recommended timeout; 0: none, where it depends on the medium.
+func (e *entry) seconds() uint32 {
+	if e.erases {
+		return 0
+	}
+	return commandSeconds
+}
+
 // reportSupported is REPORT SUPPORTED OPERATION CODES, all of it from the table.
 func reportSupported(b *backends.Batch, t *task) {
 	c, _ := scsi.DecodeReportSupportedOpcodes(t.raw())
@@ -65,7 +73,7 @@ func (u *Unit) supported(timeouts bool) []scsi.SupportedCommand {
 			s.HasAction, s.Action = true, uint16(e.action)
 		}
 		if timeouts {
-			s.HasTimeouts, s.RecommendedSeconds = true, commandSeconds
+			s.HasTimeouts, s.RecommendedSeconds = true, e.seconds()
 		}
 		list = append(list, s)
 	}
@@ -77,7 +85,8 @@ func (u *Unit) support(c scsi.ReportSupportedOpcodes) []byte {
 	var cdb scsi.CDB
 	cdb[0], cdb[1] = byte(c.Requested), byte(c.Action)
 	answer := scsi.CommandSupport{Support: scsi.NotSupported}
-	if e, _ := u.lookup(&cdb); e != nil && c.Action <= act {
+	e, _ := u.lookup(&cdb)
+	if e != nil && c.Action <= act {
 		answer = scsi.CommandSupport{Support: scsi.SupportedStandard, CDBBytes: e.size}
 		copy(answer.Usage[:], e.usage[:])
 		if e.action != noAction {
@@ -88,7 +97,7 @@ func (u *Unit) support(c scsi.ReportSupportedOpcodes) []byte {
 	if c.Timeouts && answer.Support == scsi.SupportedStandard {
 		data[1] |= 0x80 // CTDP
 		data = append(data, 0, 10, 0, 0, 0, 0, 0, 0)
-		data = binary.BigEndian.AppendUint32(data, commandSeconds)
+		data = binary.BigEndian.AppendUint32(data, e.seconds())
 	}
 	return data
 }

@@ -39,6 +39,8 @@ type entry struct {
 	quiet bool
 	// changes: refused while the medium is write-protected.
 	changes bool
+	// erases: it may follow an erasure that failed.
+	erases bool
 	// needs is what the device has to be capable of.
 	needs backends.Caps
 	// check reads the CDB into the task's demand. Nil: nothing to check.

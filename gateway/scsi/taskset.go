@@ -28,6 +28,7 @@ const (
 	notAborted  abortKind = iota
 	abortSilent           // its own nexus, or TAS is 0: no response
 	abortStatus           // another nexus, and TAS is 1: TASK ABORTED
+	abortErased           // the medium is being erased: NOT READY
 )
 
 // task is what the device server knows of a command in a task set. It is part

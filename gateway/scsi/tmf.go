@@ -45,19 +45,25 @@ type aborts struct{ ended, asked []*task }
 // abortLocked has t end and bar wait for it. by is the nexus that asks; nil:
 // none, and no response is sent.
 func (u *Unit) abortLocked(t *task, by *Nexus, bar *barrier, out *aborts) {
+	kind := abortSilent
+	if by != nil && by != t.l.n && u.modes.taskAborted {
+		kind = abortStatus
+	}
+	u.abortAsLocked(t, kind, bar, out)
+}
+
+// abortAsLocked is abortLocked for a kind that is known.
+func (u *Unit) abortAsLocked(t *task, kind abortKind, bar *barrier, out *aborts) {
 	bar.left.Add(1)
 	t.barriers = append(t.barriers, bar)
 	if t.state == taskEnding {
 		return
 	}
-	if t.aborted == notAborted {
-		t.aborted = abortSilent
-		if by != nil && by != t.l.n && u.modes.taskAborted {
-			t.aborted = abortStatus
-		}
+	if t.aborted == notAborted || t.aborted == abortErased {
+		t.aborted = kind
 	}
 	switch {
-	case t.state == taskCollecting, t.state == taskDormant:
+	case t.state == taskCollecting, t.state == taskDormant, u.leaveLocked(t):
 		t.state = taskEnding
 		t.settleAs(backends.Failed(backends.Aborted), t.aborted)
 		out.ended = append(out.ended, t)

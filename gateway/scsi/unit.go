@@ -72,6 +72,9 @@ type Unit struct {
 	writeThrough atomic.Bool
 	// outside is the access of one that is no nexus.
 	outside atomic.Uint32
+	// erasing is the erasure that is under way or has failed, or nil. Written with
+	// mu held.
+	erasing atomic.Pointer[erasure]
 
 	mu    sync.Mutex
 	links []*link
@@ -81,6 +84,7 @@ type Unit struct {
 	reserver     *link
 	reservations reservations
 	reserving    []reserveTask // the first is being carried out
+	closed       bool
 }
 
 const defaultMaxTransfer = 16 << 20
@@ -117,8 +121,12 @@ func NewUnit(cfg UnitConfig) (*Unit, error) {
 	return u, nil
 }
 
-// Close ends the watching of the device. Every mapping has to be removed before.
-func (u *Unit) Close() { u.stop() }
+// Close ends the watching of the device and stops an erasure. Every mapping has to
+// be removed before.
+func (u *Unit) Close() {
+	u.stop()
+	u.stopErasing()
+}
 
 // deviceChanged tells all nexuses what initiators have to know.
 func (u *Unit) deviceChanged(c backends.Change) {
