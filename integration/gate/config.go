@@ -30,6 +30,10 @@ type Config struct {
 	// that is slow by itself.
 	Marginal string
 	TCP      string // another NBD listener, "ip:port"
+	// ISCSI is what iscsi: says, and VM what iscsi: of vm1 says, YAML mappings in flow
+	// style; VMs are further entries of vms:, likewise. Default: none.
+	ISCSI, VM string
+	VMs       []string
 	// Unfenced runs the program that does not fence: a negative control.
 	Unfenced bool
 }
@@ -84,9 +88,19 @@ func (c Config) yaml(dir string) string {
 	if disks == nil {
 		disks = []string{`{name: root, lun: "vmhba0:0:1"}`}
 	}
-	p("vms:\n  - name: vm1\n    disks:")
+	p("vms:\n  - name: vm1")
+	if c.VM != "" {
+		p("    iscsi: %s", c.VM)
+	}
+	p("    disks:")
 	for _, d := range disks {
 		p("      - %s", d)
+	}
+	for _, vm := range c.VMs {
+		p("  - %s", vm)
+	}
+	if c.ISCSI != "" {
+		p("iscsi: %s", c.ISCSI)
 	}
 	listen := "unix:" + dir + "/nbd.sock"
 	if c.TCP != "" {
