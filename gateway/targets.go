@@ -74,19 +74,19 @@ func (g *Gateway) newTargets(serving context.Context) (*targets, error) {
 func portalTag(i int) uint16 { return uint16(i + 1) }
 
 func (ts *targets) newTarget(vm *VMConfig, ports []scsi.Port, key string) (*vmTarget, error) {
-	t := &vmTarget{vm: vm}
+	t := &vmTarget{vm: vm, access: access{&vm.ISCSI}}
 	for _, d := range ts.g.disks {
 		if d.vm == vm {
 			t.disks = append(t.disks, d)
 		}
 	}
-	var err error
-	if t.access, err = newAccess(&vm.ISCSI); err != nil {
+	if _, err := t.access.settings(); err != nil {
 		return nil, fmt.Errorf("%s.iscsi.chap: %w", key, err)
 	}
 	if err := ts.identify(t, key); err != nil {
 		return nil, err
 	}
+	var err error
 	t.target, err = scsi.NewTarget(scsi.TargetConfig{Name: ts.g.cfg.ISCSI.TargetName(vm.Name), Ports: ports})
 	return t, err
 }

@@ -13,55 +13,54 @@ import (
 	wire "pathgate/internal/iscsi"
 )
 
-// access says who may use a VM's disks over iSCSI.
-type access struct {
-	cfg *VMISCSIConfig
-	// secret and ours are those of cfg.CHAP.
-	secret wire.Secret
-	ours   wire.Credentials
-}
-
-// newAccess reads the secrets and checks them.
-func newAccess(cfg *VMISCSIConfig) (access, error) {
-	a := access{cfg: cfg}
-	if cfg.CHAP == nil {
-		return a, nil
-	}
-	secret, err := cfg.CHAP.Secret.Read()
-	if err != nil {
-		return a, err
-	}
-	a.secret = wire.NewSecret(secret)
-	if cfg.CHAP.MutualSecret.File != "" {
-		if secret, err = cfg.CHAP.MutualSecret.Read(); err != nil {
-			return a, err
-		}
-		a.ours = wire.Credentials{Name: cfg.CHAP.MutualUser, Secret: wire.NewSecret(secret)}
-	}
-	switch n := a.secret.Len(); {
-	case n < wire.MinSecretLength || n > wire.MaxValueLength:
-		return a, fmt.Errorf("secret file %s: has %d bytes, want %d to %d", cfg.CHAP.Secret, n, wire.MinSecretLength, wire.MaxValueLength)
-	case a.secret.Equal(a.ours.Secret):
-		return a, fmt.Errorf("secret files %s and %s: one secret for both directions", cfg.CHAP.Secret, cfg.CHAP.MutualSecret)
-	}
-	_, err = wire.NewTargetAuth(a.settings())
-	return a, err
-}
+// access says who may use a VM's disks over iSCSI. Secrets are read at each login, so
+// that a new one counts from the next login on, and nobody is logged out for it.
+type access struct{ cfg *VMISCSIConfig }
 
 // settings are what a login to the VM's target has to prove.
-func (a *access) settings() wire.TargetAuthSettings {
-	if a.cfg.CHAP == nil {
-		return wire.TargetAuthSettings{}
+func (a access) settings() (set wire.TargetAuthSettings, err error) {
+	c := a.cfg.CHAP
+	if c == nil {
+		return set, nil
 	}
-	return wire.TargetAuthSettings{Required: true, Lookup: a.lookup, CHAP: a.ours}
+	secret, err := readTargetSecret(c.Secret)
+	if err != nil {
+		return set, err
+	}
+	set.Required = true
+	set.Lookup = func(user string) (wire.Secret, bool) { return secret, user == c.User }
+	if set.CHAP, err = c.ours(); err != nil {
+		return set, err
+	}
+	if secret.Equal(set.CHAP.Secret) {
+		return set, fmt.Errorf("secret files %s and %s: one secret for both directions", c.Secret, c.MutualSecret)
+	}
+	return set, nil
 }
 
-func (a *access) lookup(user string) (wire.Secret, bool) {
-	return a.secret, user == a.cfg.CHAP.User
+// ours are what proves the gateway; empty: nothing does.
+func (c *InitiatorCHAP) ours() (wire.Credentials, error) {
+	if c.MutualSecret.File == "" {
+		return wire.Credentials{}, nil
+	}
+	secret, err := readTargetSecret(c.MutualSecret)
+	return wire.Credentials{Name: c.MutualUser, Secret: secret}, err
+}
+
+// readTargetSecret reads a secret that CHAP can use.
+func readTargetSecret(s Secret) (wire.Secret, error) {
+	b, err := s.Read()
+	if err != nil {
+		return wire.Secret{}, err
+	}
+	if n := len(b); n < wire.MinSecretLength || n > wire.MaxValueLength {
+		return wire.Secret{}, fmt.Errorf("secret file %s: has %d bytes, want %d to %d", s, n, wire.MinSecretLength, wire.MaxValueLength)
+	}
+	return wire.NewSecret(b), nil
 }
 
 // admits tells whether p has a name and an address that may log in.
-func (a *access) admits(p *iscsi.Peer) bool {
+func (a access) admits(p *iscsi.Peer) bool {
 	if len(a.cfg.Names) > 0 && !slices.Contains(a.cfg.Names, strings.ToLower(p.Initiator)) {
 		return false
 	}
@@ -71,7 +70,7 @@ func (a *access) admits(p *iscsi.Peer) bool {
 }
 
 // proved tells whether p has proved what it has to.
-func (a *access) proved(p *iscsi.Peer) bool { return a.cfg.CHAP == nil || p.User == a.cfg.CHAP.User }
+func (a access) proved(p *iscsi.Peer) bool { return a.cfg.CHAP == nil || p.User == a.cfg.CHAP.User }
 
 // peerAddr is where p comes from; the zero Addr, which is in no network, if that is
 // not known.
@@ -98,41 +97,47 @@ func (ts *targets) find(p *iscsi.Peer, name string) (*vmTarget, error) {
 // Authentication tells what p has to prove. For discovery any user of a VM that p
 // may use will do; it must be one if all those VMs want one.
 func (ts *targets) Authentication(p *iscsi.Peer, name string) (wire.TargetAuthSettings, error) {
-	if name != "" {
-		t, err := ts.find(p, name)
-		if err != nil {
-			return wire.TargetAuthSettings{}, err
-		}
-		return t.access.settings(), nil
+	if name == "" {
+		return ts.discovery(p)
 	}
-	var set wire.TargetAuthSettings
-	var users []*access
-	free := false
+	t, err := ts.find(p, name)
+	if err != nil {
+		return wire.TargetAuthSettings{}, err
+	}
+	set, err := t.access.settings()
+	if err != nil {
+		err = fmt.Errorf("%w: %v", iscsi.ErrUnavailable, err)
+	}
+	return set, err
+}
+
+func (ts *targets) discovery(p *iscsi.Peer) (set wire.TargetAuthSettings, err error) {
+	var users []*InitiatorCHAP
+	free, mutual := false, true
 	for _, t := range ts.list {
+		c := t.access.cfg.CHAP
 		switch {
 		case !t.access.admits(p):
-		case t.access.cfg.CHAP == nil:
+		case c == nil:
 			free = true
 		default:
-			users = append(users, &t.access)
+			users = append(users, c)
+			mutual = mutual && c.MutualUser == users[0].MutualUser && c.MutualSecret == users[0].MutualSecret
 		}
 	}
 	if len(users) == 0 {
 		return set, nil
 	}
-	set.Required, set.CHAP = !free, users[0].ours
-	for _, a := range users[1:] {
-		if a.cfg.CHAP.MutualUser != set.CHAP.Name || !a.ours.Secret.Equal(set.CHAP.Secret) {
-			set.CHAP = wire.Credentials{} // nobody knows which of ours this initiator expects
+	set.Required = !free
+	if mutual { // else nobody knows which of ours this initiator expects
+		if set.CHAP, err = users[0].ours(); err != nil {
+			return set, fmt.Errorf("%w: %v", iscsi.ErrUnavailable, err)
 		}
 	}
 	set.Lookup = func(user string) (wire.Secret, bool) {
-		for _, a := range users {
-			if secret, ok := a.lookup(user); ok {
-				return secret, true
-			}
-		}
-		return wire.Secret{}, false
+		i := slices.IndexFunc(users, func(c *InitiatorCHAP) bool { return c.User == user })
+		secret, err := readTargetSecret(users[max(i, 0)].Secret) // an unknown name takes as long
+		return secret, i >= 0 && err == nil
 	}
 	return set, nil
 }

@@ -74,22 +74,24 @@ type iscsiClient struct {
 	t     *testing.T
 	k     *iscsi.Connector
 	nexus backends.Nexus
+	isid  byte // added to the ISID: others do not end its sessions
 }
 
 // initiator is not logged in yet. chap may be nil.
 func (b *targetBed) initiator(t *testing.T, name string, chap *iscsi.CHAP) *iscsiClient {
 	t.Helper()
-	k := must[*iscsi.Connector](t)(iscsi.New(iscsi.Config{
+	c := &iscsiClient{t: t}
+	c.k = must[*iscsi.Connector](t)(iscsi.New(iscsi.Config{
 		InitiatorName: "iqn.2026-11.test:" + name, Adapter: name,
 		Timeouts: iscsi.Timeouts{
 			NOPInterval: time.Minute, NOPTimeout: time.Minute,
 			Login: time.Minute, FenceLogin: time.Minute, Command: time.Minute,
 		},
-		ISID:         func(string, uint16, string) ([6]byte, error) { return [6]byte{0x80, 1, 2, 3, 4, 5}, nil },
+		ISID:         func(string, uint16, string) ([6]byte, error) { return [6]byte{0x80, 1, 2, 3, 4, 5 + c.isid}, nil },
 		CHAP:         func(string) *iscsi.CHAP { return chap },
 		HeaderDigest: iscsi.DigestPrefer, DataDigest: iscsi.DigestPrefer,
 	}))
-	return &iscsiClient{t: t, k: k}
+	return c
 }
 
 // names are the targets that discovery tells.

@@ -320,6 +320,40 @@ func TestTargetsAccess(t *testing.T) {
 	}
 }
 
+// TestTargetsSecretRotation: a new secret counts from the next login on, and nobody is
+// logged out for it; one that cannot be read lets nobody in.
+func TestTargetsSecretRotation(t *testing.T) {
+	b := chapBed(t)
+	file := b.cfg.VMs[0].ISCSI.CHAP.Secret.File
+	user := func(secret string) *iscsiClient {
+		return b.initiator(t, "a", &iscsi.CHAP{User: "alice", Secret: wire.NewSecret([]byte(secret))})
+	}
+	old, young := user("alice and the gateway"), user("a secret that is new")
+	young.isid = 1
+	if l := old.login(b, "vm1"); l != nil {
+		t.Fatal(l.Err)
+	}
+	if young.login(b, "vm1") == nil {
+		t.Fatal("let in too early")
+	}
+	young.logout()
+	if err := os.WriteFile(file, []byte("a secret that is new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l := young.login(b, "vm1"); l != nil {
+		t.Fatal(l.Err)
+	}
+	young.logout()
+	old.settle(7)
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if l := young.login(b, "vm1"); l == nil || l.Class != backends.LossRefused {
+		t.Errorf("with a file that anyone can read: %+v", l)
+	}
+	old.settle(7)
+}
+
 // TestTargetsDiscovery: a user is told the targets of that user, beside those that are
 // for everyone.
 func TestTargetsDiscovery(t *testing.T) {
