@@ -54,6 +54,7 @@ type Negotiator struct {
 type keyState struct {
 	offered bool   // we proposed or declared it
 	got     bool   // the peer proposed, declared or answered it
+	early   bool   // it did so in the security stage, and not again
 	settled bool   // value is the outcome, not the default
 	value   uint32 // outcome; for declarations the peer's value
 }
@@ -209,7 +210,7 @@ func (n *Negotiator) Receive(stage Stage, in Text) (Text, error) {
 // learnSessionType reads SessionType before the other keys, whose relevance depends on it.
 func (n *Negotiator) learnSessionType(in Text) error {
 	v, ok := in.Get(KeySessionType)
-	if n.role != Target || !ok {
+	if n.role != Target || !ok || n.state[idSessionType].got { // what was said first holds
 		return nil
 	}
 	switch v {
@@ -252,10 +253,13 @@ func (n *Negotiator) receive(stage Stage, key, value string, out *Text) error {
 		return nil
 	case k.leading && n.set.AddedConnection:
 		return fault(CodeNegotiation, key+" is only allowed on the first connection of a session")
+	case st.got && st.early && stage == OperationalNegotiation && n.repeats(id, value):
+		st.early = false
+		return nil
 	case st.got:
 		return fault(CodeNegotiation, key+" comes twice")
 	}
-	st.got = true
+	st.got, st.early = true, stage == SecurityNegotiation
 	switch k.kind {
 	case kindDeclare, kindDeclareText:
 		return n.declared(id, value)
@@ -272,6 +276,19 @@ func (n *Negotiator) receive(stage Stage, key, value string, out *Text) error {
 	}
 	out.Add(key, answer)
 	return nil
+}
+
+// repeats tells whether an initiator says once more who it is and what it wants, word for word. libiscsi does so after
+// AuthMethod=None, in the first message of the operational stage; 6.2 would have its login refused.
+func (n *Negotiator) repeats(id keyID, value string) bool {
+	switch id {
+	case idInitiatorName, idInitiatorAlias, idTargetName:
+		return n.role == Target && value == n.texts[id]
+	case idSessionType:
+		return n.role == Target && value == n.session.String()
+	default:
+		return false
+	}
 }
 
 // receiveUnknown answers NotUnderstood, a bounded number of times; an answer to what we never sent is an error, or two

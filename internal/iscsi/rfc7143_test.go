@@ -153,12 +153,27 @@ func TestRFC_6_3_LoginPhase(t *testing.T) {
 	wantCode(t, "no names", err, CodeMissingParameter)
 
 	n = newNegotiator(t, Target, DefaultSettings())
-	names := pairs("InitiatorName=iqn.2026-11.test:i TargetName=iqn.2026-11.test:t")
+	names := pairs("InitiatorName=iqn.2026-11.test:i TargetName=iqn.2026-11.test:t SessionType=Normal")
 	if _, err := n.Receive(SecurityNegotiation, names); err != nil {
 		t.Fatal(err)
 	}
 	_, err = n.Receive(SecurityNegotiation, names)
 	wantCode(t, "names again", err, CodeNegotiation)
+	for name, again := range map[string]string{
+		"another name":   "InitiatorName=iqn.2026-11.test:j",
+		"another target": "TargetName=iqn.2026-11.test:u",
+		"another type":   "SessionType=Discovery",
+	} {
+		m := *n
+		_, err = m.Receive(OperationalNegotiation, pairs(again))
+		wantCode(t, name, err, CodeNegotiation)
+	}
+	// libiscsi says it all once more after AuthMethod=None.
+	if _, err := n.Receive(OperationalNegotiation, names); err != nil {
+		t.Errorf("names once more in the next stage: %v", err)
+	}
+	_, err = n.Receive(OperationalNegotiation, names)
+	wantCode(t, "names a third time", err, CodeNegotiation)
 
 	for i := range keyTable {
 		k := &keyTable[i]
