@@ -42,6 +42,14 @@ func TestDiscoveryShowsWhatMayBeSeen(t *testing.T) {
 	}
 }
 
+// TestUserWithoutNeed: who offers a secret that the target does not ask for is let in.
+// libiscsi tells its names twice then.
+func TestUserWithoutNeed(t *testing.T) {
+	g, portals := start(t, gate.Config{Disks: []string{`{name: root, file: "` + t.TempDir() + `/root", size: 1MiB}`}}, 1)
+	g.WaitDisks(t, startLimit, available(1))
+	demand(t, run(t, true, "iscsi-ls", "-s", "iscsi://alice%"+secret+"@"+portals[0]), "Target:"+prefix+"vm1", "Lun:0")
+}
+
 // TestCHAP: a user's secret lets that user in, and the session shows who it was.
 func TestCHAP(t *testing.T) {
 	g, portals := start(t, gate.Config{
