@@ -17,7 +17,8 @@
 //     plans for the schedulers.
 //   - gateway.go: build from Config, Run(ctx), ordered stop. paths*.go: the path
 //     manager of a configuration and its events. attach.go: disks find their LUNs.
-//     exports.go, adminview.go, listen.go: what the front-end and the API see.
+//     exports.go, targets*.go, adminview*.go, listen.go: what the front-ends and the
+//     API see; outsider.go: what initiators have reserved, towards the others.
 //
 // # One READ, from socket to socket
 //
@@ -32,6 +33,9 @@
 //     reference; 4, 3 and 2 complete in that order in its batch.
 //  8. gateway/nbd/task.go: header and data into the client's send queue, written
 //     at the end of that batch.
+//
+// Over iSCSI 1 and 8 are gateway/iscsi/command.go and response.go, with
+// gateway/scsi/readwrite.go between them and the disk.
 //
 // # What is decided where
 //
@@ -51,6 +55,8 @@
 //   - Shares.changes, which a change of shares holds from check to plan, then
 //     Shares.mu, the store's lock, or Router.changes, and below that Router.mu or
 //     a scheduler's lock. Shares.mu is a leaf.
+//   - A scsi.Target's lock, then Disk.mu: a session that begins asks the disk for its
+//     credits. A scsi.Unit's lock is a leaf.
 //   - servedDisk.mu and Disk.mu are never held together. Gateway.mu: leaf.
 //   - store: bbolt's own writer lock; Store methods take no other lock of ours.
 //   - Bus.mu: leaf. Publish may be called with any lock held, and calls nothing.
