@@ -4,6 +4,7 @@ package iscsi
 
 import (
 	"slices"
+	"time"
 
 	"pathgate/backends"
 	"pathgate/gateway/scsi"
@@ -82,7 +83,9 @@ const variableLengthCDB = 0x7f
 // (ImmediateData), 13.14 (FirstBurstLength).
 func (s *session) immediateData(t *task, r *wire.SCSICommand, p *pdu) {
 	t.limit = min(s.params.FirstBurstLength, r.ExpectedDataTransferLength)
-	t.unsolicited = !r.Final
+	if t.unsolicited = !r.Final; t.unsolicited {
+		t.since = time.Now()
+	}
 	if t.unsolicited && s.params.InitialR2T {
 		t.spoil(spc.CodeUnexpectedUnsolicitedData)
 	}

@@ -21,6 +21,7 @@ const (
 	DefaultMaxOutstandingR2T        = 4
 	DefaultLoginTimeout             = 15 * time.Second
 	DefaultTaskTimeout              = 10 * time.Second
+	DefaultDataTimeout              = time.Minute
 	DefaultNOPInterval              = 5 * time.Second
 	DefaultNOPTimeout               = 10 * time.Second
 	DefaultDrainTimeout             = 10 * time.Second
@@ -104,6 +105,10 @@ type Config struct {
 	// TaskTimeout bounds the answer to a task management function; what has not
 	// ended by then is answered with Function Rejected. DefaultTaskTimeout.
 	TaskTimeout time.Duration
+	// DataTimeout is how long a task may wait for a PDU of the data that its initiator
+	// owes it: after that the session ends, and with it the task. It is looked at as
+	// often as the initiator may be pinged. DefaultDataTimeout; negative: for ever.
+	DataTimeout time.Duration
 	// NOPInterval is the silence after which an initiator is pinged, NOPTimeout the
 	// further silence after which its session ends. DefaultNOPInterval,
 	// DefaultNOPTimeout; a negative interval: it is never pinged.
@@ -138,6 +143,7 @@ func (c *Config) complete() error {
 	c.MaxOutstandingR2T = cmp.Or(c.MaxOutstandingR2T, DefaultMaxOutstandingR2T)
 	c.LoginTimeout = cmp.Or(c.LoginTimeout, DefaultLoginTimeout)
 	c.TaskTimeout = cmp.Or(c.TaskTimeout, DefaultTaskTimeout)
+	c.DataTimeout = cmp.Or(c.DataTimeout, DefaultDataTimeout)
 	c.NOPInterval = cmp.Or(c.NOPInterval, DefaultNOPInterval)
 	c.NOPTimeout = cmp.Or(c.NOPTimeout, DefaultNOPTimeout)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, DefaultDrainTimeout)

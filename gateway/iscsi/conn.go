@@ -27,6 +27,7 @@ var (
 	errWithdrawn  = errors.New("target was withdrawn")
 	errReinstated = errors.New("session was reinstated by another login")
 	errSilent     = errors.New("initiator does not answer")
+	errOverdue    = errors.New("initiator owes data for too long")
 	errProtocol   = errors.New("protocol violation")
 )
 

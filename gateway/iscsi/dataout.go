@@ -3,6 +3,8 @@
 package iscsi
 
 import (
+	"time"
+
 	wire "pathgate/internal/iscsi"
 	spc "pathgate/internal/scsi"
 )
@@ -31,6 +33,7 @@ func (s *session) dataOut(p *pdu) error {
 		t.spoil(spc.CodeProtocolServiceCRC)
 	}
 	t.take(&d, p)
+	t.since = time.Now()
 	s.advanceLocked(t)
 	broken := t.state == taskCollecting && t.broken && !t.expecting()
 	s.mu.Unlock()
@@ -131,6 +134,7 @@ func (t *task) trim(n int) {
 // (R2T)).
 func (s *session) solicitLocked(t *task) {
 	t.asked = max(t.asked, t.got)
+	t.since = time.Now()
 	for t.opened < int(s.params.MaxOutstandingR2T) && t.asked < t.cmd.Want {
 		n := min(t.cmd.Want-t.asked, s.params.MaxBurstLength)
 		if s.ttt++; s.ttt == wire.NoTag {

@@ -42,20 +42,44 @@ func (s *session) listen(d time.Duration) {
 	_ = s.c.nc.SetReadDeadline(t)
 }
 
+// interval is how often the state of a session is looked at; not positive: never.
+func (c *Config) interval() time.Duration {
+	if c.NOPInterval < 0 {
+		return c.DataTimeout
+	}
+	return c.NOPInterval
+}
+
+// overdueLocked tells whether a task waits for data for too long. At error recovery
+// level 0 there is nothing that could ask for it again, and no response may come
+// before it (RFC 7143 7.8 (Digest Errors), 7.9 (Sequence Errors)): the session ends.
+func (s *session) overdueLocked() (overdue bool) {
+	limit := s.c.srv.cfg.DataTimeout
+	if limit < 0 {
+		return false
+	}
+	now := time.Now()
+	s.tasks.each(func(t *task) { overdue = overdue || t.expecting() && now.Sub(t.since) >= limit })
+	return overdue
+}
+
 // silence is called when the read deadline has passed. It pings an initiator that
 // has said nothing since the deadline was set, and gives up one that does not
-// answer.
+// answer, or that owes data for too long.
 func (s *session) silence() error {
 	cfg := &s.c.srv.cfg
 	s.mu.Lock()
 	over := s.over
+	if over == nil && s.overdueLocked() {
+		over = errOverdue
+	}
 	s.mu.Unlock()
 	switch {
 	case over != nil:
 		return over
-	case s.heard:
+	case s.heard || cfg.NOPInterval < 0:
 		s.pings = pingNone
-		s.listen(cfg.NOPInterval)
+		s.listen(cfg.interval())
 	case s.pings == pingNone && !s.discovery:
 		s.pings = pingSent
 		s.ping()

@@ -134,7 +134,7 @@ func (s *session) begin(l *login) {
 	}
 	s.neg = l.neg
 	s.c.recv = s.params.RecvFraming()
-	s.listen(s.c.srv.cfg.NOPInterval)
+	s.listen(s.c.srv.cfg.interval())
 }
 
 // hasEnded tells that no task is left.

@@ -3,6 +3,8 @@
 package iscsi
 
 import (
+	"time"
+
 	"pathgate/gateway/scsi"
 	wire "pathgate/internal/iscsi"
 	spc "pathgate/internal/scsi"
@@ -56,6 +58,7 @@ type task struct {
 	r2tSN       wire.Serial
 	open        [maxR2Ts]openR2T // in order
 	opened      int
+	since       time.Time // when data that is owed came last, or was asked for
 
 	// broken: the data is not what it has to be; the task ends with code.
 	broken bool

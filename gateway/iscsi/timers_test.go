@@ -155,3 +155,81 @@ func TestDrainTimeout(t *testing.T) {
 		}
 	})
 }
+
+// alive says something and tells whether it is answered.
+func (r *raw) alive() bool {
+	ping := r.bytes(wire.NOPOut{Immediate: true, ITT: r.tag(), TTT: wire.NoTag, CmdSN: r.cmdSN}, nil, nil)
+	if _, err := r.conn.Write(ping); err != nil {
+		return false
+	}
+	_, _, err := r.read()
+	return err == nil
+}
+
+// B20: an initiator that owes data for too long is given up, whatever else it says.
+func TestB20DataTimeout(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cfg         Config
+		unsolicited bool
+		protect     byte // refused by the device server while the data is on its way
+	}{
+		"solicited":        {},
+		"not pinged":       {cfg: Config{NOPInterval: -1}},
+		"unsolicited":      {unsolicited: true},
+		"of a failed task": {unsolicited: true, protect: 0xe0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, tt.cfg, func(t *testing.T, srv *Server, p *pipes, _ func()) {
+				r := p.dial(t)
+				r.login(func(s *wire.Settings) { s.InitialR2T = !tt.unsolicited })
+				r.attention()
+				c := r.scsiWrite(0, 16)
+				c.Final = !tt.unsolicited
+				c.CDB[1] = tt.protect
+				begun := time.Now()
+				r.pdu(c, nil)
+				if !tt.unsolicited {
+					r.r2t(c.ITT)
+				}
+				for r.alive() {
+					time.Sleep(3 * time.Second)
+				}
+				// It is found out when the state is looked at, and ended a little later.
+				late := max(DefaultNOPInterval, tt.cfg.interval()) + 3*time.Second
+				if got := time.Since(begun); got < DefaultDataTimeout || got > DefaultDataTimeout+late {
+					t.Errorf("given up after %v, want %v", got, DefaultDataTimeout)
+				}
+				synctest.Wait()
+				if n := len(srv.Sessions()); n != 0 {
+					t.Errorf("%d sessions are left", n)
+				}
+			})
+		})
+	}
+}
+
+// Data that is slow, and an initiator that may take any time, are waited for.
+func TestSlowData(t *testing.T) {
+	for _, tt := range []struct {
+		timeout time.Duration
+		each    time.Duration
+	}{{0, DefaultDataTimeout - time.Second}, {-1, 24 * time.Hour}} {
+		bubble(t, Config{DataTimeout: tt.timeout, NOPInterval: -1}, func(t *testing.T, _ *Server, p *pipes, _ func()) {
+			r := p.dial(t)
+			r.login(func(s *wire.Settings) { s.InitialR2T = true })
+			r.attention()
+			c := r.scsiWrite(0, 16)
+			r.pdu(c, nil)
+			d := r.r2t(c.ITT)
+			for off := range uint32(16) {
+				time.Sleep(tt.each)
+				r.pdu(wire.DataOut{
+					Final: off == 15, LUN: d.LUN, ITT: d.ITT, TTT: d.TTT, DataSN: wire.SerialOf(off), BufferOffset: off * 512,
+				}, make([]byte, 512))
+			}
+			r.good(c.ITT)
+			time.Sleep(24 * time.Hour) // nothing is owed any more
+			r.ping()
+		})
+	}
+}
