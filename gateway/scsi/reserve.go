@@ -175,6 +175,7 @@ func (t *task) reserveOp() (reserveOp, scsi.Sense) {
 		}
 	} else {
 		op.list, err = scsi.DecodeReserveParameters(data)
+		op.list.Initiators = t.l.u.initiators(op.list.Initiators)
 		persist = op.list.Persist && (c.Action == scsi.Register || c.Action == scsi.RegisterAndIgnore)
 	}
 	switch {
@@ -184,6 +185,26 @@ func (t *task) reserveOp() (reserveOp, scsi.Sense) {
 		return op, badParameter(20)
 	}
 	return op, scsi.Sense{}
+}
+
+// initiators replaces each name without an ISID by all ports of that initiator
+// that have a nexus to the unit now (SPC-4, iSCSI TransportIDs). One of which there
+// is none stays as it is, and is refused.
+func (u *Unit) initiators(list []scsi.TransportID) (ports []scsi.TransportID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, id := range list {
+		known := false
+		for _, l := range u.links {
+			if i := &l.n.cfg.Initiator; id.Protocol == scsi.ProtocolISCSI && !id.HasISID && i.Name == id.Name {
+				ports, known = append(ports, *i), true
+			}
+		}
+		if !known {
+			ports = append(ports, id)
+		}
+	}
+	return ports
 }
 
 // nextReserve carries out those that wait until one has to wait for the store.

@@ -296,3 +296,36 @@ func TestReadFullStatus(t *testing.T) {
 		t.Errorf("capabilities %+v, %v", caps, err)
 	}
 }
+
+// A name without an ISID registers all ports of that initiator that are there, and
+// is refused when none is; REGISTER AND MOVE needs one port.
+func TestRegisterByName(t *testing.T) {
+	s := &store{}
+	x := newBed(t, UnitConfig{Store: s})
+	a, b := x.open(0, 1), x.open(1, 1)
+	second, err := x.target.Open(NexusConfig{Initiator: scsi.TransportID{
+		Protocol: scsi.ProtocolISCSI, Name: initiator(1).Name, ISID: [6]byte{9}, HasISID: true,
+	}, Port: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &client{tb: t, n: second}
+	other.do(tur(), nil, 0)
+	name := scsi.TransportID{Protocol: scsi.ProtocolISCSI, Name: initiator(1).Name}
+	nobody := scsi.TransportID{Protocol: scsi.ProtocolISCSI, Name: "iqn.2026-11.test:nobody"}
+	a.reserve(s, scsi.StatusCheckCondition, scsi.Register, 0, scsi.ReserveParameters{ActionKey: 1, Initiators: []scsi.TransportID{name, nobody}})
+	a.reserve(s, scsi.StatusGood, scsi.Register, 0, scsi.ReserveParameters{ActionKey: 1, Initiators: []scsi.TransportID{name}})
+	_, list, err := scsi.DecodeFullStatus(a.good(cdb(scsi.PersistentReserveIn{Action: scsi.ReadFullStatus, AllocationLength: 512}), nil, 512))
+	if err != nil || len(list) != 3 {
+		t.Errorf("%+v, %v, want three ports", list, err)
+	}
+	for _, c := range []*client{b, other} {
+		c.do(tur(), nil, 0) // the unit attention of the release before
+		c.reserve(s, scsi.StatusGood, scsi.Reserve, scsi.WriteExclusiveRegistrantsOnly, scsi.ReserveParameters{Key: 1})
+		c.reserve(s, scsi.StatusGood, scsi.Release, scsi.WriteExclusiveRegistrantsOnly, scsi.ReserveParameters{Key: 1})
+	}
+	a.do(tur(), nil, 0)
+	a.reserve(s, scsi.StatusGood, scsi.Reserve, scsi.WriteExclusive, scsi.ReserveParameters{Key: 1})
+	move := scsi.MoveParameters{Key: 1, ActionKey: 2, RelativePort: 1, Initiator: name}.Append(nil)
+	a.fails(scsi.CodeInvalidFieldInParameters, cdb(scsi.PersistentReserveOut{Action: scsi.RegisterAndMove, ParameterListLength: uint32(len(move))}), move, 0)
+}
