@@ -42,7 +42,6 @@ type erasure struct {
 
 	// Guarded by u.mu:
 	task *task // waits for the end; nil: none
-	by   *link // is not told the end by a unit attention
 	job  *job
 }
 
@@ -65,7 +64,7 @@ func (e *erasure) sense() scsi.Sense {
 // Immediate: t ends at once.
 func (t *task) erase(b *backends.Batch, e *erasure, immediate bool) {
 	u := t.l.u
-	e.u, e.by, e.origin = u, t.l, t.l.origin
+	e.u, e.origin = u, t.l.origin
 	u.mu.Lock()
 	switch old := u.erasing.Load(); {
 	case old != nil && !old.over.Load(): // two commands were let in together
@@ -123,8 +122,7 @@ func (e *erasure) took(p *piece, res backends.Result) backends.Result {
 	return res
 }
 
-// end tells the end to the task that waits for it, and to the other nexuses that
-// the medium is another one now.
+// end tells the end to the task that waits for it.
 func (e *erasure) end(b *backends.Batch, res backends.Result) {
 	u := e.u
 	e.data.Release()
@@ -133,11 +131,6 @@ func (e *erasure) end(b *backends.Batch, res backends.Result) {
 	e.task = nil
 	if res.OK() {
 		u.erasing.Store(nil)
-		for _, l := range u.links {
-			if l != e.by {
-				l.attention.add(scsi.CodeReadyChanged)
-			}
-		}
 	} else {
 		e.over.Store(true)
 	}
