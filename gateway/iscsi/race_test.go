@@ -18,7 +18,10 @@ import (
 
 // B28, B69, P5: sessions that end, abort and reset each other at random while their
 // commands complete elsewhere leave nothing, and no command is answered twice.
-func TestB28Races(t *testing.T) {
+func TestB28Races(t *testing.T) { raceSessions(t, 60) }
+
+// raceSessions has each of four clients log in that often.
+func raceSessions(t *testing.T, logins int) {
 	hold := backends.NewHoldFault(memory(t))
 	b := serve(t, Config{TaskTimeout: 10 * time.Second, LoginTimeout: 30 * time.Second}, newSource().add(t, testTarget, hold))
 	before := runtime.NumGoroutine()
@@ -40,7 +43,7 @@ func TestB28Races(t *testing.T) {
 	for i := range 4 {
 		clients.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 28))
-			for range 60 {
+			for range logins {
 				chaos(t, b, rng, byte(i/2)) // two clients to an ISID: they reinstate each other
 			}
 		})

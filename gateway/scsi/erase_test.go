@@ -219,7 +219,7 @@ func TestEraseSurvives(t *testing.T) {
 			}
 			other.fails(scsi.CodeSanitizeInProgress, tur(), nil, 0)
 			d.all()
-				other.good(tur(), nil, 0)
+			other.good(tur(), nil, 0)
 		})
 	}
 }

@@ -11,9 +11,12 @@ import (
 )
 
 // TestB28Races: units come and go and nexuses open and close while commands run,
-// are aborted and complete; every command that is let in ends once, and every
-// Remove and Close is answered.
-func TestB28Races(t *testing.T) {
+// are aborted and complete and the medium is erased; every command that is let in
+// ends once, and every Remove and Close is answered.
+func TestB28Races(t *testing.T) { raceUnits(t, 20) }
+
+// raceUnits has each of three clients open that many nexuses.
+func raceUnits(t *testing.T, sessions int) {
 	d := newSlow(t)
 	x := newBed(t, UnitConfig{Device: d})
 	stop := make(chan struct{})
@@ -36,7 +39,7 @@ func TestB28Races(t *testing.T) {
 	})
 	clients.Go(func() { // the configuration
 		var b backends.Batch
-		for range 100 {
+		for range 5 * sessions {
 			if err := x.target.Add(1, Mapping{Unit: x.unit}); err != nil {
 				t.Error(err)
 			}
@@ -48,7 +51,7 @@ func TestB28Races(t *testing.T) {
 	})
 	for id := range byte(3) {
 		clients.Go(func() {
-			for range 20 {
+			for range sessions {
 				session(t, x, id)
 			}
 		})
@@ -72,6 +75,9 @@ func session(t *testing.T, x *bed, id byte) {
 	let := 0
 	for i := range 30 {
 		cmd := c.command(scsi.LUN(i%2), writeCDB(uint64(i), 1), pattern(id, 512), 0)
+		if i%16 == 9 && id == 0 {
+			cmd = c.command(0, blockErase(i == 9, false), nil, 0)
+		}
 		if !n.Begin(cmd) {
 			continue
 		}
