@@ -7,7 +7,10 @@ package conformance
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -29,11 +32,14 @@ const (
 )
 
 // disks is a source of targets that come into being when they are asked for: each
-// has one disk of its own at LUN 0. Targets whose name ends with "-chap" demand CHAP.
+// has one disk of its own at LUN 0. Targets whose name ends with "-chap" demand CHAP;
+// other ends change the disk, as special says.
 type disks struct {
 	tb      testing.TB
+	dir     string // of files
 	mu      sync.Mutex
 	targets map[string]*scsi.Target
+	close   []func()
 }
 
 func (d *disks) Authentication(_ *iscsi.Peer, target string) (wire.TargetAuthSettings, error) {
@@ -71,17 +77,89 @@ func (d *disks) make(target string) (*scsi.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := backends.NewMemory(diskBytes)
-	if err != nil {
-		return nil, err
-	}
+	cfg := scsi.UnitConfig{Store: kept{}}
 	sum := sha256.Sum256([]byte(target))
-	u, err := scsi.NewUnit(scsi.UnitConfig{Device: m, UUID: [16]byte(sum[:]), Store: kept{}})
+	cfg.UUID = [16]byte(sum[:])
+	kind, _, _ := strings.Cut(strings.TrimPrefix(target, prefix), "--")
+	if cfg.Device, err = d.open(kind, target); err != nil {
+		return nil, err
+	}
+	if kind == "4096" {
+		cfg.BlockSize = 4096
+	}
+	for end, change := range special {
+		if strings.HasSuffix(target, targetName(end)) {
+			change(&cfg)
+		}
+	}
+	u, err := scsi.NewUnit(cfg)
 	if err != nil {
 		return nil, err
 	}
+	d.close = append(d.close, func() {
+		u.Close()
+		if err := cfg.Device.Close(); err != nil {
+			d.tb.Error(err)
+		}
+	})
 	return t, t.Add(0, scsi.Mapping{Unit: u})
 }
+
+// open opens the device of a disk: a file or memory.
+func (d *disks) open(kind, target string) (backends.Device, error) {
+	if kind != "file" {
+		return backends.NewMemory(diskBytes)
+	}
+	if d.dir == "" { // not TempDir: the disks are closed before it goes
+		dir, err := os.MkdirTemp("", "conformance")
+		if err != nil {
+			return nil, err
+		}
+		d.dir = dir
+	}
+	sum := sha256.Sum256([]byte(target))
+	return backends.OpenFile(filepath.Join(d.dir, fmt.Sprintf("%x", sum[:8])), backends.FileOptions{Size: diskBytes})
+}
+
+// end closes all disks.
+func (d *disks) end() {
+	for _, f := range d.close {
+		f()
+	}
+	if d.dir != "" {
+		if err := os.RemoveAll(d.dir); err != nil {
+			d.tb.Error(err)
+		}
+	}
+}
+
+// slowBytes is how many bytes a second the disk takes whose SANITIZE has to last
+// longer than the suite's waits, and not much longer.
+const slowBytes = 3 << 20
+
+// special are the tests that need another disk than the rest.
+var special = map[string]func(*scsi.UnitConfig){
+	"ALL.ReadOnly.ReadOnlySBC": func(c *scsi.UnitConfig) { c.ReadOnly = true },
+	// With more than one logical block in a physical one it looks for a descriptor
+	// of another LBA than it asks for.
+	"ALL.GetLBAStatus.UnmapSingle":           func(c *scsi.UnitConfig) { c.PhysicalBlock = max(c.BlockSize, 512) },
+	"ALL.CompareAndWrite.InvalidDataOutSize": severalBlocks,
+	"ALL.WriteSame10.InvalidDataOutSize":     severalBlocks,
+	"ALL.WriteSame16.InvalidDataOutSize":     severalBlocks,
+	"ALL.WriteSame10.UnmapUnaligned":         severalBlocks,
+	"ALL.WriteSame16.UnmapUnaligned":         severalBlocks,
+	"ALL.Sanitize.Reset": func(c *scsi.UnitConfig) {
+		f := backends.NewRateFault(c.Device)
+		f.Set(0, slowBytes)
+		c.Device = f
+	},
+}
+
+// severalBlocks makes a physical block of several.
+func severalBlocks(c *scsi.UnitConfig) { c.PhysicalBlock = max(4096, 2*c.BlockSize) }
+
+// targetName is the last part of the name of the target for a test.
+func targetName(test string) string { return strings.ToLower(strings.ReplaceAll(test, "_", "-")) }
 
 // kept keeps reservations nowhere: nothing here restarts.
 type kept struct{}
@@ -91,7 +169,9 @@ func (kept) SaveReservations(_ []byte, done func(error)) { done(nil) }
 // serve starts a server, and gives its portal.
 func serve(tb testing.TB, cfg iscsi.Config) string {
 	tb.Helper()
-	cfg.Targets = &disks{tb: tb, targets: map[string]*scsi.Target{}}
+	d := &disks{tb: tb, targets: map[string]*scsi.Target{}}
+	tb.Cleanup(d.end) // after the server has ended
+	cfg.Targets = d
 	srv, err := iscsi.New(cfg)
 	if err != nil {
 		tb.Fatal(err)

@@ -17,8 +17,8 @@ import (
 	"pathgate/gateway/iscsi"
 )
 
-// run runs a command and gives what it prints. ok tells whether it has to succeed.
-func run(t *testing.T, ok bool, name string, args ...string) string {
+// runTool runs a command and gives what it prints. ok tells whether it has to succeed.
+func runTool(t *testing.T, ok bool, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -40,17 +40,17 @@ func demand(t *testing.T, out string, want ...string) {
 
 func TestDiscovery(t *testing.T) {
 	portal := serve(t, iscsi.Config{})
-	out := run(t, true, "iscsi-ls", "-s", "iscsi://"+portal)
+	out := runTool(t, true, "iscsi-ls", "-s", "iscsi://"+portal)
 	demand(t, out, "Target:"+prefix+"one Portal:"+portal+",1", "Target:"+prefix+"two Portal:"+portal+",1", "Lun:0    Type:DIRECT_ACCESS (Size:63M)")
 }
 
 func TestInquiry(t *testing.T) {
 	url := "iscsi://" + serve(t, iscsi.Config{}) + "/" + prefix + "one/0"
-	demand(t, run(t, true, "iscsi-inq", url), "Peripheral Device Type:DIRECT_ACCESS", "Removable:0")
-	demand(t, run(t, true, "iscsi-inq", "-e", "1", "-c", "131", url), "Designator")
-	demand(t, run(t, true, "iscsi-readcapacity16", url), "Total size:67108864")
-	demand(t, run(t, true, "iscsi-inq", url+"?header_digest=crc32c"), "Peripheral Device Type:DIRECT_ACCESS")
-	demand(t, run(t, false, "iscsi-inq", strings.Replace(url, prefix, "iqn.2000-01.nobody:", 1)), "not found")
+	demand(t, runTool(t, true, "iscsi-inq", url), "Peripheral Device Type:DIRECT_ACCESS", "Removable:0")
+	demand(t, runTool(t, true, "iscsi-inq", "-e", "1", "-c", "131", url), "Designator")
+	demand(t, runTool(t, true, "iscsi-readcapacity16", url), "Total size:67108864")
+	demand(t, runTool(t, true, "iscsi-inq", url+"?header_digest=crc32c"), "Peripheral Device Type:DIRECT_ACCESS")
+	demand(t, runTool(t, false, "iscsi-inq", strings.Replace(url, prefix, "iqn.2000-01.nobody:", 1)), "not found")
 }
 
 func TestCHAP(t *testing.T) {
@@ -58,12 +58,12 @@ func TestCHAP(t *testing.T) {
 	url := func(user, secret, more string) string {
 		return "iscsi://" + user + "%" + secret + "@" + portal + "/" + prefix + "one-chap/0" + more
 	}
-	demand(t, run(t, true, "iscsi-inq", url(user, secret, "")), "DIRECT_ACCESS")
-	demand(t, run(t, true, "iscsi-inq", url(user, secret, "?target_user="+ourUser+"&target_password="+ourSecret)), "DIRECT_ACCESS")
-	run(t, false, "iscsi-inq", url(user, secret+"x", ""))
-	run(t, false, "iscsi-inq", url("bob", secret, ""))
-	run(t, false, "iscsi-inq", "iscsi://"+portal+"/"+prefix+"one-chap/0")
-	run(t, false, "iscsi-inq", url(user, secret, "?target_user="+ourUser+"&target_password=another-secret-of-it"))
+	demand(t, runTool(t, true, "iscsi-inq", url(user, secret, "")), "DIRECT_ACCESS")
+	demand(t, runTool(t, true, "iscsi-inq", url(user, secret, "?target_user="+ourUser+"&target_password="+ourSecret)), "DIRECT_ACCESS")
+	runTool(t, false, "iscsi-inq", url(user, secret+"x", ""))
+	runTool(t, false, "iscsi-inq", url("bob", secret, ""))
+	runTool(t, false, "iscsi-inq", "iscsi://"+portal+"/"+prefix+"one-chap/0")
+	runTool(t, false, "iscsi-inq", url(user, secret, "?target_user="+ourUser+"&target_password=another-secret-of-it"))
 }
 
 // QEMU's driver copies an image there and finds it again.
@@ -85,10 +85,10 @@ func TestQEMU(t *testing.T) {
 			if err := os.WriteFile(file, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			demand(t, run(t, true, "qemu-img", "info", url), "virtual size: 64 MiB")
-			run(t, true, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", file, url)
-			demand(t, run(t, true, "qemu-img", "compare", "-f", "raw", "-F", "raw", file, url), "identical")
-			out := run(t, true, "qemu-io", "-f", "raw",
+			demand(t, runTool(t, true, "qemu-img", "info", url), "virtual size: 64 MiB")
+			runTool(t, true, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", file, url)
+			demand(t, runTool(t, true, "qemu-img", "compare", "-f", "raw", "-F", "raw", file, url), "identical")
+			out := runTool(t, true, "qemu-io", "-f", "raw",
 				"-c", "write -P 7 0 1M", "-c", "read -P 7 0 1M", "-c", "write -f -P 8 512 512", "-c", "flush",
 				"-c", "write -z 0 64k", "-c", "read -P 0 0 64k", "-c", "discard 1M 1M", "-c", "aio_write -P 9 3M 1M", "-c", "aio_flush", "-c", "read -P 9 3M 1M", url)
 			if strings.Contains(out, "failed") || strings.Contains(out, "error") {

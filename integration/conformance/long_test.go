@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build integration && long
+
+package conformance
+
+import "testing"
+
+// TestLongConformance runs the suite on the other kinds of disks: a file, and
+// blocks of 4096 bytes; and on all kinds the test that lasts long.
+func TestLongConformance(t *testing.T) {
+	var runs, last []run
+	for _, kind := range []string{"memory", "file", "4096"} {
+		runs = append(runs, run{kind, slowTest})
+		for _, name := range list(t) {
+			if kind != "memory" && name != slowTest {
+				last = append(last, run{kind, name})
+			}
+		}
+	}
+	conform(t, append(runs, last...))
+}
