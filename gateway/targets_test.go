@@ -110,12 +110,18 @@ func TestTargetsDisk(t *testing.T) {
 			t.Errorf("LUN %d: write: %+v", lun, res)
 		}
 	}
-	if got := b.byName["vm1/root"].clients; got != 1 {
+	clients := func() int {
+		d := b.byName["vm1/root"]
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.clients
+	}
+	if got := clients(); got != 1 {
 		t.Errorf("%d clients", got)
 	}
 	c.logout()
 	b.stop()
-	if got := b.byName["vm1/root"].clients; got != 0 {
+	if got := clients(); got != 0 {
 		t.Errorf("%d clients after the logout", got)
 	}
 	var kinds []string
