@@ -156,7 +156,11 @@ func TestB20AnsweredWhenDone(t *testing.T) {
 			}
 			d.release()
 			r.good(w.ITT) // nothing could stop it
-			r.managed(itt, wire.FunctionComplete)
+			want := wire.FunctionComplete
+			if f == wire.AbortTask {
+				want = wire.TaskDoesNotExist // any more: one of the two has won
+			}
+			r.managed(itt, want)
 			if f != wire.AbortTask {
 				r.pdu(wire.DataOut{Final: true, ITT: owed.ITT, TTT: 1}, make([]byte, 512)) // late
 			}

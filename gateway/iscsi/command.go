@@ -141,6 +141,9 @@ func (s *session) endedLocked(b *backends.Batch, t *task) {
 	switch {
 	case s.quiet:
 	case !t.cmd.Silent:
+		for f := t.aborters; f != nil; f = f.next {
+			f.tooLate = true
+		}
 		s.respondLocked(t)
 		b.Touch(s.c.out)
 	case closed && !s.win.closed(): // nothing else might tell the initiator
@@ -160,7 +163,7 @@ func (s *session) newsLocked() {
 // freeLocked takes t out of the session. Whoever waited for its end goes on.
 func (s *session) freeLocked(b *backends.Batch, t *task) {
 	s.tasks.remove(t)
-	t.state = taskFree
+	t.state, t.aborters = taskFree, nil
 	t.cmd.Out.Release()
 	t.cmd.In.Release()
 	s.completed.Add(1)

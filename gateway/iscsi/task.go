@@ -60,6 +60,8 @@ type task struct {
 	opened      int
 	since       time.Time // when data that is owed came last, or was asked for
 
+	// aborters are the ABORT TASKs that wait for the end, linked by function.next.
+	aborters *function
 	// broken: the data is not what it has to be; the task ends with code.
 	broken bool
 	code   spc.SenseCode

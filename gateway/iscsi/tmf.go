@@ -29,8 +29,12 @@ type function struct {
 	everywhere bool
 	lun        wire.LUNField
 	code       wire.TaskResponse // what it is answered with, in session.waiting
-	timer      *time.Timer       // guarded by session.mu
-	answered   bool              // guarded by session.mu
+
+	// Guarded by session.mu:
+	timer    *time.Timer
+	answered bool
+	next     *function // another ABORT TASK of the same task
+	tooLate  bool      // ABORT TASK: the task has answered by itself
 }
 
 // taskManagement begins a task management function. RFC 7143 11.5 (Task Management
@@ -151,6 +155,9 @@ func (f *function) answerLocked(b *backends.Batch, code wire.TaskResponse) {
 	}
 	f.answered = true
 	f.timer.Stop()
+	if f.tooLate && code == wire.FunctionComplete {
+		code = wire.TaskDoesNotExist
+	}
 	if f.immediate {
 		s.immediate--
 	} else {
@@ -188,7 +195,9 @@ func (f *function) RunBatch(*backends.Batch) {
 	_ = s.c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine, which sees over
 }
 
-// abortTask aborts one task. RFC 7143 11.6.1 (Response), ABORT TASK.
+// abortTask aborts one task. RFC 7143 11.6.1 (Response), ABORT TASK. When the task
+// answers before it could be stopped there is no such task any more: initiators take
+// Function Complete for the promise of no answer.
 func (s *session) abortTask(f *function, r *wire.TaskManagementRequest) {
 	s.mu.Lock()
 	t := s.tasks.find(r.ReferencedTaskTag)
@@ -198,6 +207,7 @@ func (s *session) abortTask(f *function, r *wire.TaskManagementRequest) {
 	begun := t != nil && t.state != taskHeld && t.state != taskEnded
 	if begun {
 		f.only = t.number
+		f.next, t.aborters = t.aborters, f
 	}
 	switch {
 	case t == nil || begun:
