@@ -272,8 +272,8 @@ func copyParameters(b *backends.Batch, t *task) {
 	binary.BigEndian.PutUint16(data[8:], copyTargets)
 	binary.BigEndian.PutUint16(data[10:], copySegments)
 	binary.BigEndian.PutUint32(data[12:], copyListBytes)
-	binary.BigEndian.PutUint32(data[16:], (1<<16-1)*t.l.u.cfg.BlockSize)
-	data[36] = 1 // concurrent copies that are known to work
+	binary.BigEndian.PutUint32(data[16:], t.l.u.copySegmentBytes())
+	data[36] = copyConcurrent
 	data[43] = 2 // descriptor types
 	data = append(data, scsi.CopyBlockToBlock, scsi.CopyIdentification)
 	binary.BigEndian.PutUint32(data, uint32(len(data)-4))

@@ -4,6 +4,7 @@ package scsi
 
 import (
 	"bytes"
+	"encoding/hex"
 	"testing"
 
 	"pathgate/backends"
@@ -101,5 +102,19 @@ func TestP14CopyStaysInside(t *testing.T) {
 			list := tt.list.Append(nil)
 			c.fails(tt.want, copyCDB(list), list, 0)
 		})
+	}
+}
+
+// TestCopyPage: VPD page 8Fh, byte for byte; sg_vpd of sg3_utils reads it so.
+func TestCopyPage(t *testing.T) {
+	c := newBed(t, UnitConfig{}).open(0, 1)
+	want := "008f0060" +
+		"00010008" + "0783010084020003" +
+		"0004001c" + "0000000000100010" + "00000400" + "00000000" + "000000000000000000000000" +
+		"00080004" + "0202e400" +
+		"000c0004" + "00000000" +
+		"80010020" + "00000001" + "00000001" + "01fffe00" + "09000000" + "00000000000000000000000000000000"
+	if got := hex.EncodeToString(c.good(cdb(scsi.Inquiry{VPD: true, Page: scsi.PageThirdPartyCopy, AllocationLength: 512}), nil, 512)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

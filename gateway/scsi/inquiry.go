@@ -84,8 +84,8 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 	case scsi.PageSupported:
 		return scsi.AppendVPD(nil, disk, page, []byte{
 			byte(scsi.PageSupported), byte(scsi.PageSerialNumber), byte(scsi.PageIdentification),
-			byte(scsi.PageExtendedInquiry), byte(scsi.PageBlockLimits), byte(scsi.PageCharacteristics),
-			byte(scsi.PageProvisioning),
+			byte(scsi.PageExtendedInquiry), byte(scsi.PageThirdPartyCopy), byte(scsi.PageBlockLimits),
+			byte(scsi.PageCharacteristics), byte(scsi.PageProvisioning),
 		})
 	case scsi.PageSerialNumber:
 		return scsi.AppendSerialNumber(nil, disk, u.cfg.Serial)
@@ -96,6 +96,8 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 			Simple: true, OrderedTags: true, HeadOfQueue: true,
 			VolatileCache: g.cache == backends.CacheVolatile, NonVolatileCache: g.cache == backends.CacheProtected,
 		}.Append(nil, disk)
+	case scsi.PageThirdPartyCopy:
+		return u.copyPage()
 	case scsi.PageBlockLimits:
 		return u.blockLimits(g).Append(nil, disk)
 	case scsi.PageCharacteristics:
