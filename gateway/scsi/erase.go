@@ -177,13 +177,20 @@ func flushStep(then func() (step, bool)) func() (step, bool) {
 	return func() (step, bool) { return step{op: backends.Flush, then: then}, true }
 }
 
-// clear makes e turn all of the medium into zeros, unmapped where the device can.
+// clear makes e turn all of the medium into zeros, and then unmap it where the
+// device can: zeros alone may stay mapped, and UNMAP alone is only a hint.
 func (e *erasure) clear(g *geometry) {
-	e.total = g.blocks * g.blockSize
-	e.first = step{
-		op: backends.WriteZeroes, bytes: e.total, limit: sliceLimit(g.maxZeroes, eraseSlice), window: eraseWindow,
-		took: e.took, then: flushStep(nil),
+	size := g.blocks * g.blockSize
+	pass := func(op backends.Op, limit uint64, then func() (step, bool)) step {
+		e.total += size
+		return step{op: op, bytes: size, limit: sliceLimit(limit, eraseSlice), window: eraseWindow, took: e.took, then: then}
 	}
+	then := flushStep(nil)
+	if g.caps.Has(backends.CanUnmap) {
+		unmap := pass(backends.Unmap, g.maxUnmap, then)
+		then = func() (step, bool) { return unmap, true }
+	}
+	e.first = pass(backends.WriteZeroes, g.maxZeroes, then)
 }
 
 // overwrite makes e write a pattern over all of the medium, as often as is asked

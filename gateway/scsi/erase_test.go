@@ -62,6 +62,27 @@ func TestErasures(t *testing.T) {
 	}
 }
 
+// zeroer is a device whose zeros stay mapped.
+type zeroer struct{ *backends.Memory }
+
+func (d zeroer) Submit(b *backends.Batch, reqs []*backends.Request) {
+	for _, r := range reqs {
+		r.NoUnmap = r.NoUnmap || r.Op == backends.WriteZeroes
+	}
+	d.Memory.Submit(b, reqs)
+}
+
+// TestEraseUnmaps: what the device's zeros leave mapped is unmapped.
+func TestEraseUnmaps(t *testing.T) {
+	c := newBed(t, UnitConfig{Device: zeroer{memory(t, 4<<20)}}).open(0, 1)
+	c.good(writeCDB(0, 2048), pattern(1, 2048*512), 0)
+	c.good(blockErase(false, false), nil, 0)
+	status, err := scsi.DecodeLBAStatus(nil, c.good(cdb(scsi.GetLBAStatus{AllocationLength: 256}), nil, 256))
+	if err != nil || len(status) != 1 || status[0].Status != scsi.Deallocated {
+		t.Errorf("%+v, %v, want one range that is unmapped", status, err)
+	}
+}
+
 // TestEraseRefusals: what is not carried out changes nothing.
 func TestEraseRefusals(t *testing.T) {
 	x := newBed(t, UnitConfig{})
@@ -151,7 +172,7 @@ func TestEraseProgress(t *testing.T) {
 		if x.unit.Allows(false) {
 			t.Error("others may read what is being erased")
 		}
-		for _, want := range []uint16{0, 32767, 65535} {
+		for _, want := range []uint16{0, 16383, 32767, 49151, 65535} {
 			for _, c := range []*client{c, other} {
 				s := c.fails(scsi.CodeSanitizeInProgress, tur(), nil, 0)
 				if s.Specific != scsi.SpecificProgress || s.Progress != want {
@@ -179,7 +200,7 @@ func TestEraseProgress(t *testing.T) {
 	}
 }
 
-// limitedSlow is slow with a limit for WriteZeroes.
+// limitedSlow is slow with a limit for WriteZeroes and Unmap.
 type limitedSlow struct {
 	*slow
 	max uint64
@@ -187,7 +208,7 @@ type limitedSlow struct {
 
 func (d *limitedSlow) Info() backends.Info {
 	i := d.slow.Info()
-	i.MaxZeroes = d.max
+	i.MaxZeroes, i.MaxUnmap = d.max, d.max
 	return i
 }
 
