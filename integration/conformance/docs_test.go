@@ -18,7 +18,7 @@ const (
 )
 
 // kinds are the disks of ours, in the order of the columns.
-func kinds() []string { return []string{"memory", "file", "4096"} }
+func kinds() []string { return []string{"memory", "file", "4096", "lun"} }
 
 // reason tells why a test that does not pass on a disk of ours need not.
 func reason(kind string, v verdict) string {
@@ -34,8 +34,12 @@ func reason(kind string, v verdict) string {
 		return "passes for overwrite and block erase, and has a part for crypto erase"
 	case strings.HasSuffix(test, ".ZeroBlocks") && v.family() != "WriteAtomic16":
 		return "0 blocks do not mean all of the rest (WSNZ)"
-	case v.family() == "WriteAtomic16" && kind == "file":
-		return "a file promises no more than a block"
+	case v.family() == "WriteAtomic16" && kind != "memory":
+		return "no more than a block is promised"
+	case kind == "lun" && v.family() == "OrWrite":
+		return "tgtd has no COMPARE AND WRITE, of which it is made"
+	case kind == "lun" && strings.Contains(test, "CompareAndWrite"):
+		return "tgtd has no COMPARE AND WRITE"
 	}
 	return ""
 }
@@ -114,7 +118,7 @@ const (
 // families counts the results of each family.
 func families(tables []verdicts) string {
 	var b strings.Builder
-	b.WriteString("| Family | memory | file | 4096 | tgtd |\n|---|---|---|---|---|\n")
+	b.WriteString("| Family | memory | file | 4096 | lun | tgtd |\n|---|---|---|---|---|---|\n")
 	row := func(label, family string) {
 		b.WriteString("| " + label)
 		for _, list := range tables {

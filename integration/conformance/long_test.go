@@ -6,11 +6,12 @@ package conformance
 
 import "testing"
 
-// TestLongConformance runs the suite on the other kinds of disks: a file, and
-// blocks of 4096 bytes; and on all kinds the test that lasts long.
+// TestLongConformance runs the suite on the other kinds of disks: a file, blocks of
+// 4096 bytes, and LUNs of tgtd over two paths; and on all kinds the test that lasts
+// long.
 func TestLongConformance(t *testing.T) {
 	var runs, last []run
-	for _, kind := range []string{"memory", "file", "4096"} {
+	for _, kind := range kinds() {
 		runs = append(runs, run{kind, slowTest})
 		for _, name := range list(t) {
 			if kind != "memory" && name != slowTest {

@@ -7,6 +7,7 @@ package conformance
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -37,6 +38,7 @@ const (
 type disks struct {
 	tb      testing.TB
 	dir     string // of files
+	luns    []backends.Device
 	mu      sync.Mutex
 	targets map[string]*scsi.Target
 	close   []func()
@@ -105,9 +107,18 @@ func (d *disks) make(target string) (*scsi.Target, error) {
 	return t, t.Add(0, scsi.Mapping{Unit: u})
 }
 
-// open opens the device of a disk: a file or memory.
+// open opens the device of a disk: a LUN that no other disk has, a file or memory.
 func (d *disks) open(kind, target string) (backends.Device, error) {
-	if kind != "file" {
+	switch kind {
+	case "lun":
+		if len(d.luns) == 0 {
+			return nil, errors.New("no LUN is left")
+		}
+		l := d.luns[0]
+		d.luns = d.luns[1:]
+		return l, nil
+	case "file":
+	default:
 		return backends.NewMemory(diskBytes)
 	}
 	if d.dir == "" { // not TempDir: the disks are closed before it goes
@@ -166,10 +177,10 @@ type kept struct{}
 
 func (kept) SaveReservations(_ []byte, done func(error)) { done(nil) }
 
-// serve starts a server, and gives its portal.
-func serve(tb testing.TB, cfg iscsi.Config) string {
+// serve starts a server, and gives its portal. luns are for disks that are to be LUNs.
+func serve(tb testing.TB, cfg iscsi.Config, luns ...backends.Device) string {
 	tb.Helper()
-	d := &disks{tb: tb, targets: map[string]*scsi.Target{}}
+	d := &disks{tb: tb, luns: luns, targets: map[string]*scsi.Target{}}
 	tb.Cleanup(d.end) // after the server has ended
 	cfg.Targets = d
 	srv, err := iscsi.New(cfg)
