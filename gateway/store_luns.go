@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"slices"
@@ -78,16 +79,16 @@ func (p *lunPlan) read(tx *bbolt.Tx, vm string) (err error) {
 	if p.next, _, err = get[uint16](tx, bucketLUNNext, vm); err != nil {
 		return err
 	}
-	return each(tx, bucketLUNs, func(key string, n uint16) error {
-		parts := splitKey(key)
-		if len(parts) != 2 {
-			return fmt.Errorf("%w: key %q in %s", ErrStoreCorrupt, key, bucketLUNs)
+	prefix := []byte(vm + "\x00")
+	c := tx.Bucket([]byte(bucketLUNs)).Cursor()
+	for k, rec := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, rec = c.Next() {
+		n, err := decodeRecord[uint16](bucketLUNs, string(k), rec)
+		if err != nil {
+			return err
 		}
-		if parts[0] == vm {
-			p.byDisk[parts[1]] = n
-		}
-		return nil
-	})
+		p.byDisk[string(k[len(prefix):])] = n
+	}
+	return nil
 }
 
 // assign gives each disk its number, and tells whether any is new.
