@@ -145,6 +145,9 @@ func (d *servedDisk) show(devices []control.Device) control.Disk {
 		Name: d.FullName(), VM: d.VM(), Size: info.Size, Available: why == "", Why: why,
 		File: d.cfg.File, ReadOnly: d.cfg.ReadOnly, Outstanding: d.Outstanding(), AllPathsDown: d.pathWaits(),
 	}
+	if d.lun != nil {
+		out.LUN = new(uint16(d.lun.lun))
+	}
 	d.mu.Lock()
 	out.Connections = d.clients
 	d.mu.Unlock()

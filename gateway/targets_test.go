@@ -116,6 +116,12 @@ func TestTargetsDisk(t *testing.T) {
 		defer d.mu.Unlock()
 		return d.clients
 	}
+	if got := b.vmStats("vm1"); got.Writes != 1 || got.WriteBytes != 512 || got.Errors != 0 {
+		t.Errorf("traffic of the VM: %+v", got)
+	}
+	if got := (*adminView)(b.Gateway).Disks()[1].LUN; got == nil || *got != 1 {
+		t.Errorf("the second disk has the LUN %v", got)
+	}
 	if got := clients(); got != 1 {
 		t.Errorf("%d clients", got)
 	}

@@ -51,6 +51,7 @@ func diskColumns() []column[control.Disk] {
 		{name: "AVAILABLE", value: func(d D) string { return yesNo(d.Available) }},
 		{name: "SIZE", value: func(d D) string { return humanBytes(d.Size) }, right: true},
 		{name: "MODE", value: mode},
+		{name: "LUN", value: diskLUN, right: true},
 		{name: "PATHS", value: diskPaths, right: true},
 		{name: "CLIENTS", value: func(d D) string { return strconv.Itoa(d.Connections) }, right: true},
 		{name: "INFLIGHT", value: func(d D) string { return strconv.Itoa(d.Outstanding) }, right: true},
@@ -64,6 +65,13 @@ func mode(d control.Disk) string {
 		return "ro"
 	}
 	return "rw"
+}
+
+func diskLUN(d control.Disk) string {
+	if d.LUN == nil {
+		return ""
+	}
+	return strconv.Itoa(int(*d.LUN))
 }
 
 func diskPaths(d control.Disk) string {

@@ -115,7 +115,7 @@ func (s *fakeState) normal() {
 			Name: "vm1/root", VM: "vm1", Size: 64 << 20, Available: true, Connections: 1, Outstanding: 24, PathsUp: 3, PathsTotal: 4,
 			Extents: []control.Extent{{LUN: "gold", Device: "vmhba0:0:1", Length: 64 << 20}},
 		},
-		{Name: "vm1/scratch", VM: "vm1", Size: 1 << 30, Available: true, File: "/var/lib/pathgate/scratch.img", ReadOnly: true},
+		{Name: "vm1/scratch", VM: "vm1", LUN: new(uint16(2)), Size: 1 << 30, Available: true, File: "/var/lib/pathgate/scratch.img", ReadOnly: true},
 		{
 			Name: "vm2/root", VM: "vm2", Why: "vmhba7:0:1 has not been found", PathsTotal: 1,
 			Extents: []control.Extent{{LUN: "vmhba0:0:2"}, {LUN: "vmhba7:0:1"}, {LUN: "gold"}},

@@ -174,6 +174,8 @@ type Disk struct {
 	ReadOnly    bool     `json:"read_only"`
 	Connections int      `json:"connections"`
 	Outstanding int      `json:"outstanding"` // operations
+	// LUN is its number for iSCSI initiators; nil: there is no iSCSI target.
+	LUN *uint16 `json:"lun,omitempty"`
 	// AllPathsDown is what its requests do while what they need has no path: "queue" for
 	// waiting without end, "fail", or the time that they wait. Empty for a file.
 	AllPathsDown string `json:"all_paths_down,omitempty"`
