@@ -23,6 +23,7 @@ import (
 // How long a process may take to answer after its start, and tgtadm to return.
 const (
 	startTimeout = 10 * time.Second
+	commandTime  = 200 * time.Millisecond // more for each command that configures it
 	adminTimeout = 5 * time.Second
 )
 
@@ -169,7 +170,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	if err := s.killLocked(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout+time.Duration(len(s.opts.commands()))*commandTime)
 	defer cancel()
 	old := len(s.Log())
 	if err := s.startLocked(); err != nil {
