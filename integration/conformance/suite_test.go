@@ -47,7 +47,11 @@ var (
 // runOne runs one test of the suite in a process of its own, on a disk of its own.
 func runOne(ctx context.Context, url string, r run) (verdict, string) {
 	name := r.name
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	limit := 2 * time.Minute
+	if name == slowTest {
+		limit *= 3
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, "iscsi-test-cu", "--dataloss", "--allow-sanitize", "-g", "-n", "-t", name, url, url).CombinedOutput()
 	v := verdict{name: name, result: "CRASH"}
