@@ -166,8 +166,8 @@ func (r *raw) alive() bool {
 	return err == nil
 }
 
-// B20: an initiator that owes data for too long is given up, whatever else it says.
-func TestB20DataTimeout(t *testing.T) {
+// An initiator that owes data for too long is given up, whatever else it says.
+func TestDataTimeout(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cfg         Config
 		unsolicited bool
