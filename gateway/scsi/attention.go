@@ -14,8 +14,8 @@ type attentions struct {
 	n     int
 }
 
-// add queues c, once. A reset comes first and makes older conditions pointless,
-// except that reservations were lost (SPC-4, Unit attention condition).
+// add queues c, once. A reset comes first, and in the place of an older one; what
+// else has changed is told after it.
 func (a *attentions) add(c scsi.SenseCode) {
 	for _, have := range a.codes[:a.n] {
 		if have == c {
@@ -26,7 +26,7 @@ func (a *attentions) add(c scsi.SenseCode) {
 		kept := attentions{n: 1}
 		kept.codes[0] = c
 		for _, have := range a.codes[:a.n] {
-			if have.ASC() == ascParametersChanged && kept.n < attentionMax {
+			if have.ASC() != ascReset && have.ASC() != ascCleared && kept.n < attentionMax {
 				kept.codes[kept.n] = have
 				kept.n++
 			}
@@ -61,6 +61,6 @@ func (a *attentions) drop(c scsi.SenseCode) {
 }
 
 const (
-	ascReset             = 0x29
-	ascParametersChanged = 0x2a
+	ascReset   = 0x29 // of all kinds of reset
+	ascCleared = 0x2f // tasks are gone, as they are after a reset
 )

@@ -242,8 +242,6 @@ func reportSelect(raw *[16]byte) (scsi.ReportLUNs, scsi.Sense) {
 	switch {
 	case err != nil, c.Select > scsi.SelectAll:
 		return c, badField(2, scsi.NoBit)
-	case c.AllocationLength < 16:
-		return c, badField(6, scsi.NoBit)
 	}
 	return c, scsi.Sense{}
 }

@@ -285,3 +285,14 @@ func TestPortGroups(t *testing.T) {
 		t.Error("a port without a group is accepted")
 	}
 }
+
+// TestB26ReportLUNsShort: any allocation length is taken, and the list is cut to it.
+func TestB26ReportLUNsShort(t *testing.T) {
+	c := newBed(t, UnitConfig{}).open(0, 1)
+	all := c.good(cdb(scsi.ReportLUNs{AllocationLength: 64}), nil, 64)
+	for _, n := range []uint32{0, 4, 8, 15} {
+		if got := c.good(cdb(scsi.ReportLUNs{AllocationLength: n}), nil, 64); string(got) != string(all[:n]) {
+			t.Errorf("%d bytes: %x, want %x", n, got, all[:n])
+		}
+	}
+}

@@ -15,7 +15,8 @@ type modes struct {
 	descriptorSense bool // D_SENSE
 	writeProtected  bool // SWP
 	taskAborted     bool // TAS
-	writeCache      bool // WCE; without it every write is FUA
+	// writeCache: WCE is set if the device has a cache. Without it every write is FUA.
+	writeCache bool
 }
 
 // Bits of the mode pages that MODE SELECT may change, by the byte in the page.
@@ -27,12 +28,12 @@ const (
 )
 
 // defaultModes are those after a reset; none is kept over one.
-func (u *Unit) defaultModes() modes {
-	return modes{writeCache: u.cached()}
-}
+func defaultModes() modes { return modes{writeCache: true} }
 
 // cached tells whether a write may be answered before it is on the medium.
-func (u *Unit) cached() bool { return u.geometry.Load().cache != backends.CacheNone }
+func (u *Unit) cached() bool { return u.geometry.Load().cached() }
+
+func (g *geometry) cached() bool { return g.cache != backends.CacheNone }
 
 func (u *Unit) setModesLocked(m modes) {
 	u.modes = m
@@ -89,7 +90,7 @@ func checkModeSense(t *task) scsi.Sense {
 		return scsi.CodeInvalidFieldInCDB.Sense()
 	case c.Control == scsi.SavedValues:
 		return scsi.CodeSavingNotSupported.Sense()
-	case c.Subpage != 0 && (c.Subpage != scsi.AllModeSubpages || c.Page != scsi.AllModePages):
+	case c.Subpage != 0 && c.Subpage != scsi.AllModeSubpages: // no page has any
 		return badField(3, scsi.NoBit)
 	case c.Page != scsi.AllModePages && t.l.u.appendPage(nil, c.Page, modes{}) == nil:
 		return badField(2, 5)
@@ -106,7 +107,7 @@ func modeSense(b *backends.Batch, t *task) {
 	u.mu.Unlock()
 	data := scsi.ModeData{WriteProtected: m.writeProtected || t.l.readOnly || u.readOnly(), DPOFUA: true}
 	if c.Control == scsi.DefaultValues {
-		m = u.defaultModes()
+		m = defaultModes()
 	}
 	for _, page := range modePages() {
 		switch {
@@ -166,8 +167,9 @@ func modeSelect(b *backends.Batch, t *task) {
 		return
 	}
 	u.mu.Lock()
+	was := u.modes
 	m, wrong := u.selected(data)
-	if wrong.Key == scsi.NoSense && m != u.modes {
+	if wrong.Key == scsi.NoSense && m != was {
 		u.setModesLocked(m)
 		for _, l := range u.links {
 			if l != t.l {
@@ -176,11 +178,14 @@ func modeSelect(b *backends.Batch, t *task) {
 		}
 	}
 	u.mu.Unlock()
-	if wrong.Key != scsi.NoSense {
+	switch {
+	case wrong.Key != scsi.NoSense:
 		t.deny(b, wrong)
-		return
+	case was.writeCache && !m.writeCache, !was.writeProtected && m.writeProtected:
+		t.begin(b, step{op: backends.Flush}) // what is in the cache goes out first (SBC-3 WCE, SPC-4 SWP)
+	default:
+		t.finish(b, backends.Done())
 	}
-	t.finish(b, backends.Done())
 }
 
 // selected gives the modes that a parameter list asks for, or why it cannot be.
@@ -208,7 +213,9 @@ func (u *Unit) selected(data scsi.ModeData) (modes, scsi.Sense) {
 		}
 		switch page {
 		case scsi.CachingMode:
-			m.writeCache = rest[2]&cachingWrite != 0
+			if u.cached() { // else the bit says nothing
+				m.writeCache = rest[2]&cachingWrite != 0
+			}
 		case scsi.ControlMode:
 			m.descriptorSense = rest[2]&controlSense != 0
 			m.writeProtected = rest[4]&controlProtect != 0

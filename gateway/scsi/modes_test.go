@@ -159,7 +159,11 @@ func TestP2CacheTruth(t *testing.T) {
 				c.fails(scsi.CodeInvalidFieldInParameters, sel, list, 0)
 				return
 			}
+			d.ops = nil
 			c.good(sel, list, 0)
+			if !slices.Equal(d.ops, []backends.Op{backends.Flush}) {
+				t.Errorf("WCE is cleared by %v, want a flush of what was cached", d.ops)
+			}
 			c.good(writeCDB(0, 1), pattern(1, 512), 0)
 			if !d.fuas[len(d.fuas)-1] {
 				t.Error("a write without WCE is not durable")
@@ -170,6 +174,62 @@ func TestP2CacheTruth(t *testing.T) {
 				t.Errorf("READ with FUA: %v", d.ops)
 			}
 		})
+	}
+}
+
+// TestP2CacheComes: a device that has a cache from some time on is one with WCE, and
+// the initiators are told; its writes are not said to be through while they are not.
+func TestP2CacheComes(t *testing.T) {
+	d := &changing{Memory: memory(t, 1<<20)}
+	d.info = d.Memory.Info()
+	d.info.WriteCache = backends.CacheNone
+	c := newBed(t, UnitConfig{Device: d}).open(0, 1)
+	wce := func() bool { return c.page(6, scsi.CurrentValues, scsi.CachingMode)[2]&cachingWrite != 0 }
+	if wce() {
+		t.Error("WCE without a cache")
+	}
+	d.become(backends.CapsChanged, func(i *backends.Info) { i.WriteCache = backends.CacheVolatile })
+	c.fails(scsi.CodeModeParametersChanged, tur(), nil, 0)
+	c.fails(scsi.CodeInquiryChanged, tur(), nil, 0)
+	if !wce() {
+		t.Error("no WCE with a cache: an initiator would never flush it")
+	}
+	sel, list := selectPage(6, scsi.CachingPage{}.Append(nil)...)
+	c.good(sel, list, 0)
+	d.become(backends.CapsChanged, func(i *backends.Info) { i.Caps |= backends.ReadOnly })
+	c.fails(scsi.CodeModeParametersChanged, tur(), nil, 0)
+	c.fails(scsi.CodeInquiryChanged, tur(), nil, 0)
+	if wce() {
+		t.Error("WCE is set again by itself")
+	}
+}
+
+// TestSoftwareWriteProtect: what is in the cache goes to the medium before (SPC-4, SWP).
+func TestSoftwareWriteProtect(t *testing.T) {
+	d := &recorder{limited: newLimited(t, func(i *backends.Info) { i.WriteCache = backends.CacheVolatile })}
+	c := newBed(t, UnitConfig{Device: d}).open(0, 1)
+	p := c.page(6, scsi.CurrentValues, scsi.ControlMode)
+	p[4] |= controlProtect
+	sel, list := selectPage(6, p...)
+	c.good(sel, list, 0)
+	c.good(sel, list, 0)
+	if !slices.Equal(d.ops, []backends.Op{backends.Flush}) {
+		t.Errorf("requests %v, want one flush", d.ops)
+	}
+}
+
+// TestModeSubpages: all subpages of a page are the page, of which there is no other.
+func TestModeSubpages(t *testing.T) {
+	c := newBed(t, UnitConfig{}).open(0, 1)
+	for _, page := range append(modePages(), scsi.AllModePages) {
+		ask := scsi.ModeSense{Size: 10, Page: page, AllocationLength: 255}
+		want := c.good(cdb(ask), nil, 255)
+		ask.Subpage = scsi.AllModeSubpages
+		if got := c.good(cdb(ask), nil, 255); !bytes.Equal(got, want) {
+			t.Errorf("page %02x: %x, want %x", page, got, want)
+		}
+		ask.Subpage = 1
+		c.fails(scsi.CodeInvalidFieldInCDB, cdb(ask), nil, 255)
 	}
 }
 

@@ -45,8 +45,8 @@ func TestRequestSense(t *testing.T) {
 	}
 }
 
-// TestAttentionOrder: a reset comes first and drops what it makes pointless; none
-// is queued twice; the queue is bounded.
+// TestAttentionOrder: a reset comes first and drops what it makes pointless, but not
+// that LUNs have come or gone; none is queued twice; the queue is bounded.
 func TestAttentionOrder(t *testing.T) {
 	var a attentions
 	for _, c := range []scsi.SenseCode{
@@ -55,7 +55,9 @@ func TestAttentionOrder(t *testing.T) {
 	} {
 		a.add(c)
 	}
-	for _, want := range []scsi.SenseCode{scsi.CodeDeviceReset, scsi.CodeReservationsReleased, scsi.CodeCapacityChanged} {
+	for _, want := range []scsi.SenseCode{
+		scsi.CodeDeviceReset, scsi.CodeReportedLUNsChanged, scsi.CodeReservationsReleased, scsi.CodeCapacityChanged,
+	} {
 		if got, ok := a.take(); !ok || got != want {
 			t.Errorf("got %v, %v, want %v", got, ok, want)
 		}

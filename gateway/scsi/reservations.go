@@ -212,7 +212,9 @@ func (r *reservations) register(op reserveOp, i int) (out ruling) {
 		}
 	}
 	r.generation++
-	r.persist = p.Persist
+	if i >= 0 || p.ActionKey != 0 { // one that registers nobody decides nothing
+		r.persist = p.Persist
+	}
 	return out
 }
 
@@ -292,9 +294,6 @@ func (r *reservations) preempt(op reserveOp, i int) (out ruling) {
 	key := op.list.ActionKey
 	me := r.regs[i].portID
 	everyone := r.kind.AllRegistrants() && key == 0
-	if !validType(op.kind) {
-		return wrong(badField(2, 3))
-	}
 	if key == 0 && !everyone {
 		return wrong(badParameter(8))
 	}
@@ -302,6 +301,9 @@ func (r *reservations) preempt(op reserveOp, i int) (out ruling) {
 	if r.kind != scsi.NoReservation && !r.kind.AllRegistrants() {
 		h := slices.IndexFunc(r.regs, func(g registration) bool { return g.portID == r.holder })
 		takes = h >= 0 && r.regs[h].Key == key
+	}
+	if takes && !validType(op.kind) { // else the type means nothing
+		return wrong(badField(2, 3))
 	}
 	var kept []registration
 	for _, g := range r.regs {

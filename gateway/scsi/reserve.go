@@ -51,7 +51,7 @@ func (t *task) setReserver(b *backends.Batch, on bool) {
 	u := t.l.u
 	u.mu.Lock()
 	switch {
-	case len(u.reservations.regs) > 0, on && u.reserver != nil && u.reserver != t.l:
+	case len(u.reservations.regs) > 0, len(u.reserving) > 0, on && u.reserver != nil && u.reserver != t.l:
 		t.c.Status = scsi.StatusReservationConflict
 	case on:
 		u.reserver = t.l
@@ -68,8 +68,13 @@ func reserveIn(b *backends.Batch, t *task) {
 	c, _ := scsi.DecodePersistentReserveIn(t.raw())
 	u := t.l.u
 	u.mu.Lock()
-	r := u.reservations
+	r, reserved := u.reservations, u.reserver != nil
 	u.mu.Unlock()
+	if reserved { // also of the one who has the RESERVE (SPC-2)
+		t.c.Status = scsi.StatusReservationConflict
+		t.finish(b, backends.Done())
+		return
+	}
 	switch c.Action {
 	case scsi.ReadKeys:
 		k := scsi.RegisteredKeys{Generation: r.generation}
@@ -124,13 +129,18 @@ func checkReserveOut(t *task) scsi.Sense {
 	switch {
 	case err != nil:
 		return scsi.CodeInvalidFieldInCDB.Sense()
-	case c.Scope != 0:
+	case c.Scope != 0 && scoped(c.Action):
 		return badField(2, 7)
 	case c.ParameterListLength < 24 || c.ParameterListLength > maxReserveList:
 		return scsi.CodeParameterListLength.Sense()
 	}
 	t.demand.dir, t.demand.length = scsi.DataOut, uint64(c.ParameterListLength)
 	return scsi.Sense{}
+}
+
+// scoped tells whether SCOPE means anything to a service action; others ignore it.
+func scoped(a scsi.ReserveOutAction) bool {
+	return a == scsi.Reserve || a == scsi.Release || a == scsi.Preempt || a == scsi.PreemptAndAbort
 }
 
 // maxReserveList is the longest parameter list that is taken (HAZARDS B26).

@@ -173,6 +173,7 @@ func TestReserveRelease(t *testing.T) {
 			a.good(reserve, nil, 0)
 			a.good(reserve, nil, 0)
 			a.good(readCDB(0, 1), nil, 512)
+			a.status(conflicted, cdb(scsi.PersistentReserveIn{AllocationLength: 8}), nil, 8)
 			for _, c := range []scsi.CDB{reserve, tur(), readCDB(0, 0), cdb(scsi.PersistentReserveIn{AllocationLength: 8})} {
 				o.status(conflicted, c, nil, 0)
 			}
@@ -195,6 +196,20 @@ func TestReserveRelease(t *testing.T) {
 	}
 }
 
+// TestReserveWhileRegistering: a RESERVE that comes while a registration is being kept
+// does not get between.
+func TestReserveWhileRegistering(t *testing.T) {
+	s := &store{hold: true}
+	x := newBed(t, UnitConfig{Store: s})
+	a, o := x.open(0, 1), x.open(1, 1)
+	p, list := prOut(scsi.Register, 0, scsi.ReserveParameters{ActionKey: 1, Persist: true})
+	a.start(a.command(0, p, list, 0))
+	o.status(conflicted, scsi.CDB{byte(scsi.OpReserve6)}, nil, 0)
+	s.hold = false
+	s.run()
+	a.reserve(s, scsi.StatusGood, scsi.Reserve, scsi.ExclusiveAccess, scsi.ReserveParameters{Key: 1})
+}
+
 // TestReservationAccess: a command of each class in the presence of reservations.
 func TestReservationAccess(t *testing.T) {
 	classes := []struct {
@@ -212,7 +227,8 @@ func TestReservationAccess(t *testing.T) {
 		{writeCDB(0, 1), pattern(0, 512), accessWrite},
 		{cdb(scsi.Unmap{ParameterListLength: 8}), []byte{0, 6, 0, 0, 0, 0, 0, 0}, accessWrite},
 		{cdb(scsi.SynchronizeCache{}), nil, accessWrite},
-		{cdb(scsi.ModeSense{Page: scsi.AllModePages, AllocationLength: 64}), nil, accessWrite},
+		{cdb(scsi.ModeSense{Page: scsi.AllModePages, AllocationLength: 64}), nil, accessRead},
+		{cdb(scsi.ModeSense{Size: 10, Page: scsi.CachingMode, AllocationLength: 64}), nil, accessRead},
 	}
 	for kind, level := range map[scsi.ReservationType]access{scsi.WriteExclusive: accessRead, scsi.ExclusiveAccess: accessOpen} {
 		x := newBed(t, UnitConfig{})
@@ -246,6 +262,8 @@ func TestB26ReserveLists(t *testing.T) {
 	}
 	x := cdb(scsi.PersistentReserveOut{Action: scsi.Reserve, Scope: 1, ParameterListLength: 24})
 	c.fails(scsi.CodeInvalidFieldInCDB, x, good, 0)
+	x = cdb(scsi.PersistentReserveOut{Action: scsi.Register, Scope: 1, Type: 4, ParameterListLength: 24})
+	c.good(x, good, 0) // which means nothing there
 	x = cdb(scsi.PersistentReserveOut{ParameterListLength: 24})
 	x[1] = 0x1f
 	c.fails(scsi.CodeInvalidFieldInCDB, x, good, 0)

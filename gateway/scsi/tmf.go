@@ -222,7 +222,7 @@ func (u *Unit) reset(b *backends.Batch, n *Nexus, code scsi.SenseCode, bar *barr
 	for t := u.tasks.first; t != nil; t = t.next {
 		u.abortLocked(t, n, bar, &out)
 	}
-	u.setModesLocked(u.defaultModes())
+	u.setModesLocked(defaultModes())
 	u.reserver = nil
 	u.levelsLocked()
 	for _, l := range u.links {

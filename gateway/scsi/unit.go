@@ -116,7 +116,7 @@ func NewUnit(cfg UnitConfig) (*Unit, error) {
 	}
 	u.reservations = r
 	u.levelsLocked()
-	u.modes = u.defaultModes()
+	u.modes = defaultModes()
 	u.stop = cfg.Device.Watch(u.deviceChanged)
 	return u, nil
 }
@@ -131,8 +131,15 @@ func (u *Unit) Close() {
 // deviceChanged tells all nexuses what initiators have to know.
 func (u *Unit) deviceChanged(c backends.Change) {
 	info := u.cfg.Device.Info()
-	u.geometry.Store(newGeometry(&info, &u.cfg))
+	g := newGeometry(&info, &u.cfg)
+	u.mu.Lock()
+	old := u.geometry.Swap(g)
+	u.setModesLocked(u.modes) // WCE is only of a device with a cache
+	u.mu.Unlock()
 	all := func(*link) bool { return true }
+	if old.cached() != g.cached() || old.caps.Has(backends.ReadOnly) != g.caps.Has(backends.ReadOnly) {
+		u.tell(scsi.CodeModeParametersChanged, all) // WCE and WP
+	}
 	if c&backends.SizeChanged != 0 {
 		u.tell(scsi.CodeCapacityChanged, all)
 	}
