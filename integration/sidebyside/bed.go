@@ -15,6 +15,7 @@ import (
 
 	"pathgate/integration/guest"
 	"pathgate/integration/proxy"
+	"pathgate/integration/qmp"
 	"pathgate/integration/sidebyside/load"
 	"pathgate/integration/tgtd"
 )
@@ -39,7 +40,7 @@ type Bed struct {
 	targets []*tgtd.Server
 	proxies []*proxy.Proxy
 	guest   *guest.Guest
-	monitor *monitor
+	monitor *qmp.Monitor
 	load    *load.Client
 	next    int // the path of the next cut
 }
@@ -165,10 +166,10 @@ func (b *Bed) start(t testing.TB, socket string) {
 		t.Fatalf("set-up in the guest: %v, status %d: %s", err, r.ExitCode, r.Output)
 	}
 	var err error
-	if b.monitor, err = dialMonitor(socket); err != nil {
+	if b.monitor, err = qmp.Dial(socket); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.monitor.conn.Close() })
+	t.Cleanup(func() { b.monitor.Close() })
 	for {
 		if b.load, err = load.Dial(ctx, b.guest.Forward(0)); err == nil {
 			if _, err = b.load.Mark(); err == nil {

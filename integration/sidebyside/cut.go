@@ -51,7 +51,7 @@ func (b *Bed) cut(k Kind, i int) error {
 	case Stopped:
 		return b.targets[i].Stop()
 	case LinkDown:
-		return b.monitor.link(card(i), false)
+		return b.link(i, false)
 	}
 	return nil
 }
@@ -64,6 +64,11 @@ func (b *Bed) reset(i int) error {
 	return nil
 }
 
+// link gives network card i its carrier, or takes it.
+func (b *Bed) link(i int, up bool) error {
+	return b.monitor.Do("set_link", map[string]any{"name": card(i), "up": up}, nil)
+}
+
 // mend undoes what cut did.
 func (b *Bed) mend(k Kind, i int) error {
 	switch k {
@@ -73,7 +78,7 @@ func (b *Bed) mend(k Kind, i int) error {
 	case Stopped:
 		return b.targets[i].Cont()
 	case LinkDown:
-		return b.monitor.link(card(i), true)
+		return b.link(i, true)
 	}
 	return nil
 }
