@@ -62,6 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) (good bool, err erro
 	conns := f.Int("connections", 1, "NBD connections; more than 1 needs a server with CAN_MULTI_CONN")
 	timeout := f.Duration("timeout", time.Minute, "of one NBD request; after it the request counts as failed")
 	file := f.String("file", "", "file or block device in place of NBD")
+	direct := f.Bool("direct", false, "go past the page cache of this machine (O_DIRECT)")
 	size := f.Int64("size", 0, "bytes to use from the start of the disk (default: at most 64 MiB)")
 	seconds := f.Float64("seconds", 10, "how long to write")
 	journal := f.String("journal", "", "journal file, for stamp check; outside the system under test")
@@ -79,7 +80,7 @@ func run(ctx context.Context, args []string, out io.Writer) (good bool, err erro
 	if err := f.Parse(args); err != nil {
 		return false, err
 	}
-	targets, diskSize, closeAll, err := open(ctx, *nbd, *export, *file, *conns, *timeout)
+	targets, diskSize, closeAll, err := open(ctx, *nbd, *export, *file, *conns, *timeout, *direct)
 	if err != nil {
 		return false, err
 	}
@@ -112,12 +113,7 @@ func run(ctx context.Context, args []string, out io.Writer) (good bool, err erro
 	return rep.Violations == 0 && rep.Errors == 0, err
 }
 
-// fileTarget adds Flush to a file.
-type fileTarget struct{ *os.File }
-
-func (f fileTarget) Flush() error { return f.Sync() }
-
-func open(ctx context.Context, nbd, export, file string, conns int, timeout time.Duration) (ts []stamp.Target, size int64, closeAll func(), err error) {
+func open(ctx context.Context, nbd, export, file string, conns int, timeout time.Duration, direct bool) (ts []stamp.Target, size int64, closeAll func(), err error) {
 	if (nbd == "") == (file == "") {
 		return nil, 0, nil, errors.New("want either --nbd or --file")
 	}
@@ -128,7 +124,11 @@ func open(ctx context.Context, nbd, export, file string, conns int, timeout time
 		}
 	}
 	if file != "" {
-		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		flags := os.O_RDWR
+		if direct {
+			flags |= syscall.O_DIRECT
+		}
+		f, err := os.OpenFile(file, flags, 0)
 		if err != nil {
 			return nil, 0, nil, err
 		}
@@ -136,6 +136,9 @@ func open(ctx context.Context, nbd, export, file string, conns int, timeout time
 		if size, err = f.Seek(0, io.SeekEnd); err != nil { // Stat knows no size of block devices
 			closeAll()
 			return nil, 0, nil, err
+		}
+		if direct {
+			return []stamp.Target{directTarget{fileTarget{f}}}, size, closeAll, nil
 		}
 		return []stamp.Target{fileTarget{f}}, size, closeAll, nil
 	}
