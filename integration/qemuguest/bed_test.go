@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build integration
+
+package qemuguest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pathgate/integration/gate"
+	"pathgate/integration/internal/port"
+	"pathgate/integration/proxy"
+	"pathgate/integration/tgtd"
+)
+
+const (
+	mib    = 1 << 20
+	prefix = "iqn.2026-11.internal.pathgate:"
+	name   = "iqn.2026-11.test:vm1" // of QEMU, as initiator
+	user   = "alice"
+	secret = "alice-and-the-gateway"
+
+	// limit is for what takes seconds on a machine that does nothing else.
+	limit = 3 * time.Minute
+)
+
+func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
+
+// bed is a gateway with a target portal, for vm1 alone and with CHAP.
+type bed struct {
+	g      *gate.Gate
+	config gate.Config
+	portal string
+	secret string         // the file with the secret
+	paths  []*proxy.Proxy // to the LUN of vm1/root, two of them, if it is on one
+	file   string         // what is behind that LUN
+}
+
+// newBed starts a gateway with the disks of c.
+func newBed(t *testing.T, c gate.Config) *bed {
+	t.Helper()
+	b := &bed{secret: filepath.Join(t.TempDir(), "secret")}
+	if err := os.WriteFile(b.secret, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, c)
+	return b
+}
+
+// newLUNBed starts a gateway with one disk: a LUN of tgtd over two portals, each behind
+// a proxy of its own. Two adapters make four paths of them.
+func newLUNBed(t *testing.T, size int64, c gate.Config) *bed {
+	t.Helper()
+	b := &bed{secret: filepath.Join(t.TempDir(), "secret"), file: memFile(t, "lun")}
+	if err := os.WriteFile(b.secret, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	srv := tgtd.New(t, tgtd.Options{
+		Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
+		Targets: []tgtd.Target{{Name: "iqn.2026-11.test:disk", LUNs: []tgtd.LUN{
+			{File: b.file, SizeBytes: size, SCSIID: "pathgate-qemu-1", SCSISN: "qemu1"},
+		}}},
+	})
+	target := gate.Target{}
+	for _, p := range srv.Portals() {
+		x := proxy.MustNew(t, proxy.Options{Target: p, Protocol: proxy.ISCSI, Seed: 1})
+		b.paths = append(b.paths, x)
+		target.Portals = append(target.Portals, x.Addr())
+	}
+	c.Targets = []gate.Target{target}
+	b.start(t, c)
+	b.settle(t)
+	return b
+}
+
+// settle waits until all paths to the LUN are used.
+func (b *bed) settle(t *testing.T) {
+	t.Helper()
+	b.g.WaitUp(t, 2*len(b.paths), limit)
+}
+
+// start starts the gateway. Another process may take the portal first: then another
+// is tried.
+func (b *bed) start(t *testing.T, c gate.Config) {
+	t.Helper()
+	if c.VM == "" {
+		c.VM = fmt.Sprintf("{initiators: [%q], chap: {user: %s, secret-file: %q}}", name, user, b.secret)
+	}
+	more := c.ISCSI
+	var err error
+	for range 5 {
+		a, perr := port.Free(netip.MustParseAddr("127.0.0.1"))
+		if perr != nil {
+			t.Fatal(perr)
+		}
+		b.portal = a.String()
+		c.ISCSI = fmt.Sprintf("{listen: [%q]%s}", b.portal, more)
+		b.config, b.g = c, gate.Make(t, c)
+		if err = b.g.Start(); err == nil {
+			b.available(t)
+			return
+		}
+		if !strings.Contains(err.Error(), "address already in use") {
+			break
+		}
+	}
+	t.Fatal(err)
+}
+
+// available waits until all disks are there.
+func (b *bed) available(t *testing.T) {
+	t.Helper()
+	b.g.WaitDisks(t, limit, func(list []gate.Disk) bool {
+		for _, d := range list {
+			if !d.Available {
+				return false
+			}
+		}
+		return len(list) > 0
+	})
+}
+
+// attach gives the words of the options that `pathgate attach vm1 --qemu` prints for a
+// front-end, as a shell takes them.
+func (b *bed) attach(t *testing.T, over string) []string {
+	t.Helper()
+	text := b.g.MustCLI(t, "attach", "vm1", "--qemu", "--over", over)
+	text = strings.ReplaceAll(text, "SECRET-FILE", b.secret)
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") {
+			lines = append(lines, line)
+		}
+	}
+	out := run(t, "sh", "-c", "printf '%s\\0' "+strings.Join(lines, " "))
+	return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")
+}
+
+// behind gives the words with portal in place of the gateway's own.
+func (b *bed) behind(words []string, portal string) (list []string) {
+	for _, w := range words {
+		list = append(list, strings.ReplaceAll(w, `"portal":"`+b.portal+`"`, `"portal":"`+portal+`"`))
+	}
+	return list
+}
+
+// onSCSI gives the words with kind ("scsi-hd", "scsi-block") in place of virtio-blk.
+func onSCSI(words []string, kind string) []string {
+	list := []string{"-device", "virtio-scsi-pci"}
+	for _, w := range words {
+		list = append(list, strings.Replace(w, "virtio-blk-pci,", kind+",", 1))
+	}
+	return list
+}
+
+// front starts a proxy for the connections of QEMU.
+func (b *bed) front(t *testing.T) *proxy.Proxy {
+	t.Helper()
+	return proxy.MustNew(t, proxy.Options{Target: b.portal, Protocol: proxy.ISCSI, Seed: 1})
+}
+
+// memFile is a file in memory that is not there yet; it goes with the test.
+func memFile(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "qemuguest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, name)
+}
+
+// run runs a command that has to succeed, and gives what it prints.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := try(t, name, args...)
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// try runs a command that may fail.
+func try(t *testing.T, name string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	return string(out), err
+}
+
+func demand(t *testing.T, out string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(out, w) {
+			t.Errorf("%q is missing in:\n%s", w, out)
+		}
+	}
+}
