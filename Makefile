@@ -42,7 +42,7 @@ TIMES ?= 1
 sidebyside: setup
 	$(GO) test -tags integration,long -run '^TestTable$$' -v -timeout 0 ./integration/sidebyside -times $(TIMES)
 
-# bench compares the gateway with qemu-nbd, nbdkit and the bare target.
+# bench compares the gateway with qemu-nbd, nbdkit, tgtd and gotgt.
 bench: build setup
 	scripts/bench
 

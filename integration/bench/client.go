@@ -19,11 +19,18 @@ type client interface {
 	name() string
 	// can tells whether the client can reach c.
 	can(c *contender) bool
+	// does tells whether the client can make such a load.
+	does(j Job) bool
 	// prepare does what must not be measured.
 	prepare(ctx context.Context, c *contender, j Job) error
 	// run does about seconds of j on c and gives I/Os and time of its own
 	// measurement. seed varies what is random.
 	run(ctx context.Context, c *contender, j Job, seconds float64, seed uint64) (Sample, error)
+}
+
+// allClients gives every client, in the order of the report.
+func allClients() []client {
+	return []client{fio{}, &qemuImg{known: map[string]float64{}}, iscsiPerf{}}
 }
 
 func output(ctx context.Context, name string, args ...string) (string, error) {
@@ -42,6 +49,7 @@ type fio struct{}
 
 func (fio) name() string          { return "fio" }
 func (fio) can(c *contender) bool { return len(c.uris) > 0 }
+func (fio) does(Job) bool         { return true }
 
 func (fio) prepare(context.Context, *contender, Job) error { return nil }
 
@@ -113,6 +121,7 @@ type qemuImg struct {
 
 func (*qemuImg) name() string          { return "qemu-img bench" }
 func (*qemuImg) can(c *contender) bool { return c.image != "" }
+func (*qemuImg) does(j Job) bool       { return j.vms() == 1 }
 
 // A stride of an odd number of blocks visits every block of the disk before it
 // comes back, far from the last one.
@@ -123,7 +132,7 @@ func (q *qemuImg) prepare(ctx context.Context, c *contender, j Job) error {
 	if q.known[c.name+"/"+j.Name] > 0 {
 		return nil
 	}
-	s, err := q.count(ctx, c, j, int64(200*j.Depth))
+	s, err := q.count(ctx, c, j, int64(min(200*j.Depth, 4000)))
 	if err == nil {
 		q.known[c.name+"/"+j.Name] = s.PerSecond()
 	}

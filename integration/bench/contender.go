@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"pathgate/integration/internal/port"
 	"pathgate/integration/nbdclient"
-	"pathgate/integration/tgtd"
 )
 
 // diskBytes is the size of every disk measured.
@@ -26,9 +27,14 @@ type contender struct {
 	uris   []string // for fio, one for each VM; empty: fio cannot reach it
 	bytes  int      // of each of them
 	image  string   // for qemu-img; "": it is not measured with that
+	lun    string   // iscsi:// URL for iscsi-perf; "": it is not measured with that
 	pid    func() int
 	target func() int // pid of the target behind it; nil: none
 	stop   func() error
+	// longest bounds a sample, in seconds; 0: nothing does. attempts is how often a
+	// sample may be made again because it failed, again how often it was.
+	longest         float64
+	attempts, again int
 }
 
 // nbd fills the addresses of an NBD server.
@@ -61,6 +67,9 @@ type group struct {
 	jobs       []Job
 	repeats    int     // samples of each round; 0: one
 	bar        float64 // the least ratio of rates that is asked for; 0: none
+	// thrift is the least ratio of I/Os per second of CPU time that is asked for at
+	// depth 32; 0: they are not told.
+	thrift float64
 	// waits gives what has waited in the first contender's scheduler; nil: not told.
 	// waitsBefore is that before the first sample, waited since then.
 	waits               func(context.Context) (Waits, error)
@@ -80,20 +89,12 @@ func (g *group) stop() error {
 // startTarget starts everything that is measured on a tgtd LUN. tgtd is the
 // last of the group: it is stopped after those that use it.
 func startTarget(ctx context.Context, o *Options, dir string) ([]*group, error) {
-	target, err := tgtd.Start(ctx, tgtd.Options{
-		Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
-		Targets: []tgtd.Target{{Name: "iqn.2026-11.test:bench", LUNs: []tgtd.LUN{{
-			SizeBytes: diskBytes, SCSIID: "PATHGATEBENCH1", SCSISN: "BENCH1",
-		}}}},
-	})
+	target, err := startTgtd(ctx, "iqn.2026-11.test:bench", "PATHGATEBENCH1", 2)
 	if err != nil {
 		return nil, err
 	}
 	g := &group{title: "On a tgtd LUN in /dev/shm", reference: 2, jobs: Jobs()}
 	fail := func(err error) ([]*group, error) { return nil, errors.Join(err, g.stop(), target.Close()) }
-	if err := fillFile(target.File(0, 1)); err != nil {
-		return fail(err)
-	}
 	for _, n := range []int{2, 1} {
 		name := "pathgate, " + strconv.Itoa(n) + " path"
 		if n > 1 {
@@ -138,40 +139,68 @@ func fillFile(name string) error {
 type gatewaySpec struct {
 	name    string
 	portals []string // of the target, one path over each
+	file    string   // or the file that is the disk of its one VM
 	vms     int      // with an equal part of the LUN each
 	off     bool     // no scheduler
+	iscsi   bool     // measured over iSCSI in place of NBD
 }
 
-// startPathgate runs the product as its users do.
-func startPathgate(ctx context.Context, o *Options, dir string, s gatewaySpec) (*contender, error) {
-	word := strings.NewReplacer(" ", "", ",", "-").Replace(s.name)
-	base := filepath.Join(dir, word)
+// targets gives what the configuration says of targets and their LUNs.
+func (s *gatewaySpec) targets() string {
+	if s.file != "" {
+		return ""
+	}
+	return fmt.Sprintf("adapters:\n  - {name: vmhba0, address: 127.0.0.1}\ntargets:\n  - portals: [%s]\n"+
+		"luns:\n  - {id: \"*\", scheduler: {enabled: %v}}\n", strings.Join(s.portals, ", "), !s.off)
+}
+
+// disks gives what it says of VMs.
+func (s *gatewaySpec) disks() string {
+	if s.file != "" {
+		return fmt.Sprintf("vms:\n  - {name: %s, disks: [{name: root, file: %s}]}\n", vmName(0), s.file)
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `state: %[1]s.state
-control: unix:%[1]s.control
-initiator: iqn.2026-11.test:%[2]s
-adapters:
-  - {name: vmhba0, address: 127.0.0.1}
-targets:
-  - portals: [%[3]s]
-luns:
-  - {id: "*", scheduler: {enabled: %[4]v}}
-nbd:
-  listen: ["unix:%[1]s.nbd"]
-vms:
-`, base, word, strings.Join(s.portals, ", "), !s.off)
+	b.WriteString("vms:\n")
 	for i := range s.vms {
 		size := diskBytes / s.vms
 		fmt.Fprintf(&b, "  - {name: %s, disks: [{name: root, lun: \"vmhba0:0:1\", offset: %d, size: %d}]}\n", vmName(i), i*size, size)
 	}
-	if err := os.WriteFile(base+".yaml", []byte(b.String()), 0o600); err != nil {
-		return nil, err
+	return b.String()
+}
+
+// startPathgate runs the product as its users do. A port that was free may be taken
+// by somebody else before it is ours.
+func startPathgate(ctx context.Context, o *Options, dir string, s gatewaySpec) (c *contender, err error) {
+	for range 3 {
+		if c, err = tryPathgate(ctx, o, dir, s); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			break
+		}
 	}
+	return c, err
+}
+
+func tryPathgate(ctx context.Context, o *Options, dir string, s gatewaySpec) (*contender, error) {
+	word := strings.ToLower(strings.NewReplacer(" ", "", ",", "-").Replace(s.name))
+	base := filepath.Join(dir, word)
 	c := &contender{name: s.name}
-	if s.vms == 1 {
-		c.nbd(base+".nbd", "vm1/root")
-	} else {
+	config := fmt.Sprintf("state: %[1]s.state\ncontrol: unix:%[1]s.control\ninitiator: iqn.2026-11.test:%[2]s\nnbd:\n  listen: [\"unix:%[1]s.nbd\"]\n", base, word)
+	switch {
+	case s.iscsi:
+		portal, err := port.Free(netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			return nil, err
+		}
+		config += fmt.Sprintf("iscsi:\n  listen: [%v]\n", portal)
+		c.socket, c.export = base+".nbd", vmName(0)+"/root"
+		c.image = fmt.Sprintf("iscsi://%v/iqn.2026-11.internal.pathgate:%s/0", portal, vmName(0))
+		c.lun = c.image
+	case s.vms == 1:
+		c.nbd(base+".nbd", vmName(0)+"/root")
+	default:
 		c.vms(base+".nbd", "root", s.vms)
+	}
+	if err := os.WriteFile(base+".yaml", []byte(config+s.targets()+s.disks()), 0o600); err != nil {
+		return nil, err
 	}
 	// An open waits until the LUN has appeared.
 	p, err := startProcess(ctx, dir, filepath.Base(base), c.opens, o.Pathgate, "serve", "-c", base+".yaml")

@@ -8,6 +8,12 @@
 // same iscsi:// URL, and the target with no gateway between. Contenders on
 // memory: the NBD server of pathgate on [backends.Memory], and nbdkit memory.
 //
+// iSCSI targets are compared on one and the same file in /dev/shm: the gateway with a
+// disk on that file, tgtd, and gotgt in a process of its own. What the gateway must
+// do for each second of its CPU time, as a multiple of tgtd, is a bar in the report.
+// Over two paths the gateway's iSCSI target is compared with the tgtd LUN behind it,
+// the CPU time of gateway and target told apart.
+//
 // The price of the scheduler is measured on memory too: [ServeScheduled] has the
 // NBD server, disks and routers of the gateway on memory devices that differ in
 // their scheduler alone, on or off, for one VM that is alone, and for eight with a
@@ -34,7 +40,13 @@
 // fio's nbd engine does random I/O for a fixed time. qemu-img bench is the
 // second opinion: it does a fixed count, found by a probe, and strides through
 // the disk instead of choosing at random. Debian's fio has no iSCSI engine, so
-// the target alone is measured by qemu-img bench only.
+// iSCSI targets are measured by qemu-img bench, and by libiscsi's iscsi-perf, which
+// only reads and runs for whole seconds. Its random reads begin at any block of 512
+// bytes.
+//
+// gotgt hangs a session at the first ping, which initiators send after 5 s: samples of
+// it are at most 4 s long. One that fails is made again, at most twice, and the report
+// tells how often.
 //
 // Run returns an error as soon as one figure cannot be measured.
 package bench

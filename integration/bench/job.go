@@ -2,7 +2,10 @@
 
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Job is one kind of load. The zero value is no job.
 type Job struct {
@@ -24,6 +27,16 @@ func Jobs() []Job {
 		{Name: "256k sequential read, depth 8", BlockBytes: 256 << 10, Depth: 8},
 		{Name: "256k sequential write, depth 8", Write: true, BlockBytes: 256 << 10, Depth: 8},
 	}
+}
+
+// iscsiJobs are Jobs, and a depth of 128.
+func iscsiJobs() []Job {
+	jobs := Jobs()
+	deep := []Job{
+		{Name: "4k random read, depth 128", Random: true, BlockBytes: 4 << 10, Depth: 128},
+		{Name: "4k random write, depth 128", Write: true, Random: true, BlockBytes: 4 << 10, Depth: 128},
+	}
+	return slices.Concat(jobs[:2], deep[:1], jobs[2:4], deep[1:], jobs[4:])
 }
 
 // schedulerJobs are those of the scheduler's rows.
@@ -63,6 +76,9 @@ func (s Sample) PerSecond() float64 { return float64(s.IOs) / s.Seconds }
 
 // ServerMicros is the server's CPU time for each I/O, in microseconds.
 func (s Sample) ServerMicros() float64 { return s.Server * 1e6 / float64(s.IOs) }
+
+// PerCPUSecond is how many I/Os a second of the server's CPU time does.
+func (s Sample) PerCPUSecond() float64 { return float64(s.IOs) / max(s.Server, 1.0/userHZ) }
 
 // TargetMicros is the target's CPU time for each I/O, in microseconds.
 func (s Sample) TargetMicros() float64 { return s.Target * 1e6 / float64(s.IOs) }

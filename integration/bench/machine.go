@@ -50,7 +50,10 @@ func inspect(ctx context.Context, pathgate string) (Machine, error) {
 		}
 		m.Versions = append(m.Versions, line)
 	}
-	m.Versions = append(m.Versions, runtime.Version())
+	if deb, err := firstLine(ctx, "dpkg-query", "-W", "-f", "iscsi-perf of ${Package} ${Version}", "libiscsi-bin"); err == nil {
+		m.Versions = append(m.Versions, deb) // it does not know its version itself
+	}
+	m.Versions = append(m.Versions, gotgtVersion(), runtime.Version())
 	for _, name := range []string{"GOGC", "GOMAXPROCS", "GOMEMLIMIT"} {
 		if v, ok := os.LookupEnv(name); ok {
 			m.Settings = append(m.Settings, name+"="+v)

@@ -15,16 +15,17 @@ func (r *Report) Markdown() string {
 	for _, g := range r.groups {
 		fmt.Fprintf(&b, "\n## %s\n", g.title)
 		g.notes(&b)
-		for _, client := range []string{"fio", "qemu-img bench"} {
+		for _, cl := range allClients() {
 			var rows []*row
 			for _, w := range r.rows {
-				if w.group == g && w.client == client {
+				if w.group == g && w.client == cl.name() {
 					rows = append(rows, w)
 				}
 			}
 			if len(rows) > 0 {
-				rateTable(&b, g, client, rows)
-				costTable(&b, g, client, rows)
+				rateTable(&b, g, cl.name(), rows)
+				costTable(&b, g, cl.name(), rows)
+				thriftTable(&b, g, cl.name(), rows)
 			}
 		}
 	}
@@ -109,6 +110,11 @@ func costTable(b *strings.Builder, g *group, client string, rows []*row) {
 	for _, c := range rivals(g, shown) {
 		names = append(names, c.name+" / "+reference.name)
 	}
+	for _, c := range shown {
+		if c.target != nil {
+			names = append(names, "target of "+c.name)
+		}
+	}
 	fmt.Fprintf(b, "\n### CPU time of the server for each I/O, in microseconds, %s\n\n", client)
 	header(b, "job", names...)
 	for _, w := range rows {
@@ -124,8 +130,49 @@ func costTable(b *strings.Builder, g *group, client string, rows []*row) {
 				fmt.Fprintf(b, " %v |", summarize(list))
 			}
 		}
+		for _, c := range shown {
+			if c.target != nil {
+				fmt.Fprintf(b, " %.1f |", summarize(each(w.column(c), Sample.TargetMicros)).median)
+			}
+		}
 		b.WriteByte('\n')
 	}
+}
+
+// thriftTable writes what a second of the server's CPU time does.
+func thriftTable(b *strings.Builder, g *group, client string, rows []*row) {
+	if g.thrift == 0 {
+		return
+	}
+	shown, reference := g.contenders[:g.reference+1], g.contenders[g.reference]
+	var names []string
+	for _, c := range shown {
+		names = append(names, c.name)
+	}
+	for _, c := range rivals(g, shown) {
+		names = append(names, c.name+" / "+reference.name)
+	}
+	fmt.Fprintf(b, "\n### I/Os for each second of the server's CPU time, %s\n\n", client)
+	header(b, "job", append(names, "bar for "+shown[0].name)...)
+	for _, w := range rows {
+		fmt.Fprintf(b, "| %s |", w.job.Name)
+		for _, c := range shown {
+			fmt.Fprintf(b, " %.1fk |", summarize(each(w.column(c), Sample.PerCPUSecond)).median/1e3)
+		}
+		for _, c := range rivals(g, shown) {
+			fmt.Fprintf(b, " %v |", summarize(w.thrift(c, reference)))
+		}
+		verdict := ""
+		if w.job.Depth == 32 {
+			verdict = judge(w.thrift(shown[0], reference), g.thrift)
+		}
+		fmt.Fprintf(b, " %s |\n", verdict)
+	}
+}
+
+// thrift divides the I/Os for each CPU second of a by those of b, round by round.
+func (r *row) thrift(a, b *contender) []float64 {
+	return ratios(each(r.column(a), Sample.PerCPUSecond), each(r.column(b), Sample.PerCPUSecond))
 }
 
 // notes writes what there is to know of g.
@@ -136,6 +183,11 @@ func (g *group) notes(b *strings.Builder) {
 	if g.waits != nil && g.waited.Requests > 0 {
 		fmt.Fprintf(b, "Of the requests to %q %.1f %% had to wait in the scheduler.\n",
 			g.contenders[0].name, 100*float64(g.waited.Queued)/float64(g.waited.Requests))
+	}
+	for _, c := range g.contenders {
+		if c.again > 0 {
+			fmt.Fprintf(b, "\n%d measurements of %s failed and were made again.\n", c.again, c.name)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type Options struct {
 	Seed      uint64
 	Idle      int      // idle connections of the memory figure; 0: not measured
 	Only      string   // jobs whose name contains this; "": all
-	Skip      []string // of "fio", "qemu-img", "target", "memory", "scheduler", "paths"
+	Skip      []string // of "fio", "qemu-img", "iscsi-perf", "target", "memory", "iscsi", "scheduler", "paths"
 	Log       io.Writer
 }
 
@@ -92,7 +92,10 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	random := rand.New(rand.NewPCG(o.Seed, 0))
-	clients := map[string]client{"fio": fio{}, "qemu-img bench": &qemuImg{known: map[string]float64{}}}
+	clients := map[string]client{}
+	for _, cl := range allClients() {
+		clients[cl.name()] = cl
+	}
 	for round := range o.Rounds {
 		for _, row := range r.rows {
 			for range max(row.group.repeats, 1) {
@@ -106,7 +109,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := r.eachWaits(ctx, func(g *group, w Waits) { g.waited = w.since(g.waitsBefore) }); err != nil {
 		return nil, err
 	}
-	if o.Idle > 0 && len(r.groups) > 0 {
+	if o.Idle > 0 {
 		idle, err := measureIdle(ctx, r.groups[0].contenders[0], o.Idle)
 		if err != nil {
 			return nil, fmt.Errorf("idle connections: %w", err)
@@ -137,7 +140,7 @@ func (r *Report) start(ctx context.Context, dir string) error {
 	for _, part := range []struct {
 		word  string
 		start func(context.Context, *Options, string) ([]*group, error)
-	}{{"target", startTarget}, {"memory", startMemory}, {"scheduler", startScheduled}, {"paths", startPaths}} {
+	}{{"target", startTarget}, {"memory", startMemory}, {"iscsi", startISCSI}, {"scheduler", startScheduled}, {"paths", startPaths}} {
 		if r.Options.skips(part.word) {
 			continue
 		}
@@ -155,12 +158,12 @@ func (r *Report) start(ctx context.Context, dir string) error {
 
 // plan makes the rows of g.
 func (r *Report) plan(g *group) {
-	for _, cl := range []client{fio{}, &qemuImg{}} {
+	for _, cl := range allClients() {
 		if r.Options.skips(strings.Fields(cl.name())[0]) || !slices.ContainsFunc(g.contenders, cl.can) {
 			continue
 		}
 		for _, j := range g.jobs {
-			if strings.Contains(j.Name, r.Options.Only) {
+			if cl.does(j) && strings.Contains(j.Name, r.Options.Only) {
 				r.rows = append(r.rows, &row{group: g, client: cl.name(), job: j})
 			}
 		}
@@ -192,13 +195,27 @@ func (r *row) measure(ctx context.Context, cl client, o *Options, random *rand.R
 	return nil
 }
 
-// measure makes one sample.
+// measure makes one sample, again where c may fail.
 func measure(ctx context.Context, cl client, c *contender, j Job, seconds float64, seed uint64) (Sample, error) {
+	if c.longest > 0 {
+		seconds = min(seconds, c.longest)
+	}
+	for left := c.attempts; ; left-- {
+		s, err := attempt(ctx, cl, c, j, seconds, seed)
+		if err == nil || left <= 1 || ctx.Err() != nil {
+			return s, err
+		}
+		c.again++
+	}
+}
+
+func attempt(ctx context.Context, cl client, c *contender, j Job, seconds float64, seed uint64) (Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds*float64(time.Second))*10+30*time.Second)
 	defer cancel()
 	if err := cl.prepare(ctx, c, j); err != nil {
 		return Sample{}, err
 	}
+	pid := c.pid()
 	before, err := cpuOf(c)
 	if err != nil {
 		return Sample{}, err
@@ -208,6 +225,9 @@ func measure(ctx context.Context, cl client, c *contender, j Job, seconds float6
 		return Sample{}, err
 	}
 	after, err := cpuOf(c)
+	if err == nil && c.pid() != pid {
+		err = errors.New("the server was started again")
+	}
 	if err != nil {
 		return Sample{}, err
 	}

@@ -34,7 +34,7 @@ func TestShort(t *testing.T) {
 	pathgate, bench := programs(t)
 	out := filepath.Join(t.TempDir(), "docs", "bench.md")
 	text, err := exec.CommandContext(t.Context(), bench, "--pathgate", pathgate, "--rounds", "1", "--seconds", "0.1",
-		"--only", "write, depth 32", "--idle", "20", out).CombinedOutput()
+		"--only", "write, depth 32", "--skip", "iscsi", "--idle", "20", out).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -48,6 +48,25 @@ func TestShort(t *testing.T) {
 	} {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q:\n%s", want, report)
+		}
+	}
+}
+
+// TestShortISCSI measures every iSCSI target with every client, briefly.
+func TestShortISCSI(t *testing.T) {
+	pathgate, bench := programs(t)
+	text, err := exec.CommandContext(t.Context(), bench, "--pathgate", pathgate, "--rounds", "1", "--seconds", "0.1",
+		"--only", "depth 32", "--skip", "target,memory,scheduler,paths", "--idle", "0", "-").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for _, want := range []string{
+		"| job | pathgate | gotgt | tgtd |", "### Rate, qemu-img bench", "### Rate, iscsi-perf",
+		"| 4k random write, depth 32, qemu-img bench, gotgt |", "| 4k random read, depth 32, iscsi-perf, tgtd |",
+		"| 4k random read, depth 32, iscsi-perf, pathgate iSCSI, 2 paths |", "target of pathgate iSCSI, 2 paths |", "| 1.50: ",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the report lacks %q:\n%s", want, text)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench compares pathgate with qemu-nbd, nbdkit and the bare target, and
-// writes the report as Markdown. scripts/bench builds what it needs.
+// Command bench compares pathgate with qemu-nbd, nbdkit, tgtd and gotgt, and writes
+// the report as Markdown. scripts/bench builds what it needs.
 //
 //	bench --pathgate bin/pathgate --out docs/bench.md
 //	bench --rounds 1 --seconds 1 --out -      only shows that all can be measured
@@ -44,6 +44,9 @@ const (
 )
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
+	if len(args) > 0 && args[0] == bench.GotgtCommand {
+		return bench.ServeGotgt(args[1:])
+	}
 	if len(args) == 3 && (args[0] == serveMemory || args[0] == serveScheduled) {
 		size, err := strconv.ParseUint(args[2], 10, 64)
 		if err != nil {
@@ -67,7 +70,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	f.Uint64Var(&o.Seed, "seed", 1, "of offsets and of the order of contenders")
 	f.IntVar(&o.Idle, "idle", 1000, "idle connections of the memory figure; 0: none")
 	f.StringVar(&o.Only, "only", "", "measure jobs whose name contains this `text`")
-	skip := f.String("skip", "", "comma-separated `list` of fio, qemu-img, target, memory, scheduler, paths")
+	skip := f.String("skip", "", "comma-separated `list` of fio, qemu-img, iscsi-perf, target, memory, iscsi, scheduler, paths")
 	path := f.String("out", "docs/bench.md", "`file` of the report; -: standard output only")
 	if err := f.Parse(args); err != nil {
 		return err

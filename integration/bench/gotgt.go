@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"pathgate/backends/embedded"
+)
+
+// GotgtCommand is the first argument of the process that ServeGotgt is for.
+const GotgtCommand = embedded.Command
+
+// ServeGotgt is gotgt in a process of its own, which startGotgt starts.
+func ServeGotgt(args []string) error { return embedded.Main(args) }
+
+// startGotgt serves a file with gotgt. Its sessions hang once in a while, and with
+// each ping that initiators send after 5 s.
+func startGotgt(ctx context.Context, file string) (*contender, error) {
+	t, err := embedded.Start(ctx, embedded.Options{
+		Target: "iqn.2026-11.test:gotgt", Portals: []string{"127.0.0.1"}, LUNs: []embedded.LUN{{File: file, Size: diskBytes}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	url := fmt.Sprintf("iscsi://%s/%s/1", t.Portals()[0], t.Name())
+	return &contender{name: "gotgt", image: url, lun: url, pid: t.Pid, stop: t.Close, longest: 4, attempts: 3}, nil
+}
+
+// gotgtVersion gives that of the module that is built in.
+func gotgtVersion() string {
+	const path = "github.com/gostor/gotgt"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == path }); i >= 0 {
+			return "gotgt " + info.Deps[i].Version
+		}
+	}
+	return "gotgt"
+}
