@@ -113,7 +113,7 @@ func (ts *targets) Authentication(p *iscsi.Peer, name string) (wire.TargetAuthSe
 
 func (ts *targets) discovery(p *iscsi.Peer) (set wire.TargetAuthSettings, err error) {
 	var users []*InitiatorCHAP
-	free, mutual := false, true
+	free := false
 	for _, t := range ts.list {
 		c := t.access.cfg.CHAP
 		switch {
@@ -122,24 +122,43 @@ func (ts *targets) discovery(p *iscsi.Peer) (set wire.TargetAuthSettings, err er
 			free = true
 		default:
 			users = append(users, c)
-			mutual = mutual && c.MutualUser == users[0].MutualUser && c.MutualSecret == users[0].MutualSecret
 		}
 	}
 	if len(users) == 0 {
 		return set, nil
 	}
 	set.Required = !free
-	if mutual { // else nobody knows which of ours this initiator expects
-		if set.CHAP, err = users[0].ours(); err != nil {
-			return set, fmt.Errorf("%w: %v", iscsi.ErrUnavailable, err)
-		}
-	}
+	set.Own = func(user string) wire.Credentials { return oursFor(users, user) }
 	set.Lookup = func(user string) (wire.Secret, bool) {
 		i := slices.IndexFunc(users, func(c *InitiatorCHAP) bool { return c.User == user })
 		secret, err := readTargetSecret(users[max(i, 0)].Secret) // an unknown name takes as long
 		return secret, i >= 0 && err == nil
 	}
 	return set, nil
+}
+
+// oursFor is what proves the gateway to a user at a discovery: what it is for the VMs of
+// that user that have one. Empty where they differ, since nobody knows which of them the
+// initiator expects.
+func oursFor(users []*InitiatorCHAP, user string) (ours wire.Credentials) {
+	var first *InitiatorCHAP
+	for _, c := range users {
+		switch {
+		case c.User != user || c.MutualSecret.File == "":
+		case first == nil:
+			first = c
+		case c.MutualUser != first.MutualUser || c.MutualSecret != first.MutualSecret:
+			return ours
+		}
+	}
+	if first == nil {
+		return ours
+	}
+	ours, err := first.ours()
+	if err != nil {
+		return wire.Credentials{}
+	}
+	return ours
 }
 
 // List gives the targets that p may log in to, in the order of the configuration.

@@ -386,6 +386,7 @@ vms:
   - {name: vm2, iscsi: {chap: {user: bob, secret-file: DIR/bob, `+mutual+`}}, disks: [{name: d, file: DIR/2}]}
   - {name: vm3, iscsi: {chap: {user: alice, secret-file: DIR/alice}, initiators: ["iqn.2026-11.test:a"]}, disks: [{name: d, file: DIR/3}]}
   - {name: vm4, iscsi: {initiators: ["iqn.2026-11.test:open"]}, disks: [{name: d, file: DIR/4}]}
+  - {name: vm5, iscsi: {chap: {user: bob, secret-file: DIR/bob, mutual: {user: other, secret-file: DIR/gate}}, initiators: ["iqn.2026-11.test:b"]}, disks: [{name: d, file: DIR/5}]}
 `)
 	for _, tt := range []struct {
 		initiator, user string
@@ -395,15 +396,20 @@ vms:
 	}{
 		{"x", "alice", true, "gate", []string{"vm1"}},
 		{"x", "bob", true, "gate", []string{"vm2"}},
-		{"a", "alice", true, "", []string{"vm1", "vm3"}},
+		{"a", "alice", true, "gate", []string{"vm1", "vm3"}},
+		{"b", "alice", true, "gate", []string{"vm1"}},
+		{"b", "bob", true, "", []string{"vm2", "vm5"}}, // which of the two is not known
 		{"open", "alice", false, "gate", []string{"vm1", "vm4"}},
-		{"open", "", false, "gate", []string{"vm4"}},
-		{"x", "carol", true, "gate", nil},
+		{"open", "", false, "", []string{"vm4"}},
+		{"x", "carol", true, "", nil},
 	} {
 		p := &target.Peer{Initiator: "IQN.2026-11.test:" + tt.initiator}
 		set, err := b.targets.Authentication(p, "")
-		if err != nil || set.Required != tt.required || set.CHAP.Name != tt.ours {
-			t.Errorf("%s: %v, required %v, we are %q", tt.initiator, err, set.Required, set.CHAP.Name)
+		if err != nil || set.Required != tt.required {
+			t.Fatalf("%s: %v, required %v", tt.initiator, err, set.Required)
+		}
+		if ours := set.Own(tt.user); ours.Name != tt.ours || ours.Secret.Empty() != (tt.ours == "") {
+			t.Errorf("%s as %q: we are %q", tt.initiator, tt.user, ours.Name)
 		}
 		secret, ok := set.Lookup(tt.user)
 		if want := secrets[tt.user]; ok != (want != "") || ok && !secret.Equal(wire.NewSecret([]byte(want))) {

@@ -16,6 +16,8 @@ type TargetAuthSettings struct {
 	Required bool
 	// CHAP proves us to an initiator that asks for it; empty: such an initiator is refused.
 	CHAP Credentials
+	// Own gives, in place of CHAP, what proves us to an initiator with this CHAP name. Nil: CHAP holds for all.
+	Own func(name string) Credentials
 	// Algorithms that we accept; empty: all. The initiator's order of preference decides (6.2.1).
 	Algorithms []CHAPAlgorithm
 }
@@ -143,12 +145,16 @@ func (a *TargetAuth) receiveProof(k authKeys) (Text, error) {
 	if !known || secret.Len() < MinSecretLength {
 		secret, known = decoySecret(), false
 	}
-	if !a.sent.verify(a.algorithm, *k.r, secret, a.set.CHAP.Secret) || !known {
+	own, err := a.set.own(*k.n)
+	if err != nil {
+		return nil, err
+	}
+	if !a.sent.verify(a.algorithm, *k.r, secret, own.Secret) || !known {
 		return nil, fault(CodeAuthentication, "the initiator did not prove its identity")
 	}
 	var out Text
 	if k.c != nil {
-		proof, err := a.prove(*k.i, *k.c, secret)
+		proof, err := a.prove(*k.i, *k.c, secret, own)
 		if err != nil {
 			return nil, err
 		}
@@ -161,22 +167,34 @@ func (a *TargetAuth) receiveProof(k authKeys) (Text, error) {
 // decoySecret makes a wrong name cost as much time as a wrong secret.
 func decoySecret() Secret { return NewSecret([]byte("no such name, whoever asks")) }
 
+// own is what proves us to the initiator with this CHAP name; empty: nothing does.
+func (s *TargetAuthSettings) own(name string) (Credentials, error) {
+	if s.Own == nil {
+		return s.CHAP, nil
+	}
+	c := s.Own(name)
+	if c.empty() {
+		return c, nil
+	}
+	return c, c.validate(false)
+}
+
 // prove answers the challenge of an initiator that asked for it.
-func (a *TargetAuth) prove(id, value string, peer Secret) (Text, error) {
+func (a *TargetAuth) prove(id, value string, peer Secret, own Credentials) (Text, error) {
 	c, err := parseChallenge(id, value)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case a.set.CHAP.empty():
+	case own.empty():
 		return nil, fault(CodeAuthentication, "the initiator asks for a proof that this target cannot give")
 	case subtle.ConstantTimeCompare(c.bytes, a.sent.bytes) == 1:
 		return nil, fault(CodeAuthentication, "the initiator sends our challenge back")
-	case peer.Equal(a.set.CHAP.Secret):
+	case peer.Equal(own.Secret):
 		return nil, fault(CodeAuthentication, "one CHAP secret for both directions")
 	}
 	return Text{
-		{KeyCHAPN, a.set.CHAP.Name},
-		{KeyCHAPR, EncodeBinary(a.algorithm.response(c.id, a.set.CHAP.Secret, c.bytes))},
+		{KeyCHAPN, own.Name},
+		{KeyCHAPR, EncodeBinary(a.algorithm.response(c.id, own.Secret, c.bytes))},
 	}, nil
 }

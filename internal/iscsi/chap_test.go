@@ -94,6 +94,36 @@ func TestCHAPExchange(t *testing.T) {
 	}
 }
 
+// TestCHAPOwnByName: what proves the target may depend on who asks.
+func TestCHAPOwnByName(t *testing.T) {
+	alice := Credentials{"alice", sec(secretA)}
+	for _, c := range []struct {
+		name  string
+		own   Credentials
+		works bool
+	}{
+		{"hers", Credentials{"storage", sec(secretB)}, true},
+		{"another's", Credentials{"rogue", sec(secretB)}, false},
+		{"none", Credentials{}, false},
+		{"too short", Credentials{"storage", sec("short")}, false},
+		{"her own", Credentials{"storage", sec(secretA)}, false},
+	} {
+		ts := TargetAuthSettings{
+			Lookup: lookup("alice", secretA), Required: true, CHAP: Credentials{"gate", sec("of no use to alice")},
+			Own: func(name string) Credentials {
+				if name != "alice" {
+					t.Errorf("%s: asked for %q", c.name, name)
+				}
+				return c.own
+			},
+		}
+		ie, te := converse(newInitiatorAuth(t, InitiatorAuthSettings{CHAP: alice, Mutual: Credentials{"storage", sec(secretB)}}), newTargetAuth(t, ts))
+		if works := ie == nil && te == nil; works != c.works {
+			t.Errorf("%s: initiator %v, target %v", c.name, ie, te)
+		}
+	}
+}
+
 // TestB17CHAPRefusals are the outcomes of a wrong name, secret, method or algorithm.
 func TestB17CHAPRefusals(t *testing.T) {
 	alice := Credentials{"alice", sec(secretA)}
