@@ -30,7 +30,12 @@ func (s *adminView) Attachment(vm string) (control.Attachment, error) {
 func (s *adminView) attachTarget(t *vmTarget) *control.AttachTarget {
 	a := &control.AttachTarget{Name: t.target.Name(), Initiators: t.vm.ISCSI.Names}
 	for _, l := range s.cfg.ISCSI.Listen {
-		a.Portals = append(a.Portals, l.String())
+		if len(l.Advertise) == 0 {
+			a.Portals = append(a.Portals, l.String())
+		}
+		for _, p := range l.Advertise {
+			a.Portals = append(a.Portals, p.String())
+		}
 	}
 	if c := t.vm.ISCSI.CHAP; c != nil {
 		a.User, a.MutualUser = c.User, c.MutualUser

@@ -15,7 +15,7 @@ import (
 type ISCSIConfig struct {
 	// Listen is empty when no iSCSI target is wanted. Each address, always TCP, is a
 	// portal group of its own, tagged from 1 in this order.
-	Listen []ListenAddr
+	Listen []ISCSIListener
 	// Prefix is an iSCSI name (iqn.), at most 159 bytes; a VM's target is the prefix,
 	// a colon and the VM's name in lower case. Default iqn.2026-11.internal.pathgate.
 	// Another prefix is another target to every initiator.
@@ -31,6 +31,15 @@ type ISCSIConfig struct {
 	PlaintextRemote bool
 }
 
+// ISCSIListener is one portal.
+type ISCSIListener struct {
+	ListenAddr
+	// Advertise are the addresses that discovery tells for the portal: where clients
+	// reach it through NAT, or of those of the host the ones that are meant for them.
+	// Empty: its own; of one on all addresses, the one that the client asked.
+	Advertise []Portal
+}
+
 // VMISCSIConfig says who may use a VM's disks over iSCSI. What is empty restricts
 // nothing; initiators that do not meet it do not see the VM either.
 type VMISCSIConfig struct {
@@ -41,6 +50,18 @@ type VMISCSIConfig struct {
 	Networks []netip.Prefix
 	// CHAP is nil when initiators need no secret.
 	CHAP *InitiatorCHAP
+	// Redirect sends initiators elsewhere when they log in; nil: nowhere.
+	Redirect *ISCSIRedirect
+}
+
+// ISCSIRedirect is a login redirection (RFC 7143 11.13.5). Discovery tells the VM as
+// before, and nothing has to be proved before it.
+type ISCSIRedirect struct {
+	// To is a portal of another target, or one of ours: a login that has come to that
+	// one is served.
+	To Portal
+	// Permanent has the initiator forget where it was sent from.
+	Permanent bool
 }
 
 // InitiatorCHAP is how initiators prove themselves, and we to them.
@@ -61,6 +82,7 @@ const (
 	// maxISCSIPrefix leaves room for a VM's name: RFC 7143 4.2.7.1, at most 223 bytes.
 	maxISCSIPrefix = 223 - 1 - 63
 	iscsiListen    = "ip:port, port 3260 when left out; IPv6 in brackets"
+	clientPortal   = "host or host:port as clients reach it, port 3260 when left out; IPv6 in brackets"
 )
 
 // TargetName gives the iSCSI name of a VM's target.
@@ -70,11 +92,7 @@ func (c *ISCSIConfig) TargetName(vm string) string {
 
 func (d *decoder) iscsi(v value, key string) (c ISCSIConfig) {
 	o := d.object(v, key, "listen", "prefix", "digests", "queue-depth", "plaintext-remote")
-	o.list("listen", func(v value, key string) {
-		var l ListenAddr
-		parseInto(d, v, key, &l, parseISCSIListen, iscsiListen)
-		c.Listen = append(c.Listen, l)
-	})
+	o.list("listen", func(v value, key string) { c.Listen = append(c.Listen, d.iscsiListener(v, key)) })
 	o.text("prefix", &c.Prefix, checkISCSIPrefix)
 	modes := []iscsi.DigestMode{iscsi.DigestPrefer, iscsi.DigestRequire, iscsi.DigestOff}
 	parsed(o, "digests", &c.Digests, func(s string) (iscsi.DigestMode, error) {
@@ -87,6 +105,46 @@ func (d *decoder) iscsi(v value, key string) (c ISCSIConfig) {
 	o.integer("queue-depth", &c.QueueDepth, 1, 4096)
 	o.bool("plaintext-remote", &c.PlaintextRemote)
 	return c
+}
+
+// iscsiListener reads an address, or a mapping that has one.
+func (d *decoder) iscsiListener(v value, key string) (l ISCSIListener) {
+	if v.kind != kindMap {
+		parseInto(d, v, key, &l.ListenAddr, parseISCSIListen, iscsiListen)
+		return l
+	}
+	o := d.object(v, key, "address", "advertise")
+	o.require("address")
+	parsed(o, "address", &l.ListenAddr, parseISCSIListen, iscsiListen)
+	o.list("advertise", func(v value, key string) {
+		var p Portal
+		parseInto(d, v, key, &p, parseClientPortal, clientPortal)
+		l.Advertise = append(l.Advertise, p)
+	})
+	return l
+}
+
+// redirect reads a portal, or a mapping that has one.
+func (d *decoder) redirect(v value, key string) *ISCSIRedirect {
+	r := &ISCSIRedirect{}
+	if v.kind != kindMap {
+		parseInto(d, v, key, &r.To, parseClientPortal, clientPortal)
+		return r
+	}
+	o := d.object(v, key, "to", "permanent")
+	o.require("to")
+	parsed(o, "to", &r.To, parseClientPortal, clientPortal)
+	o.bool("permanent", &r.Permanent)
+	return r
+}
+
+// parseClientPortal takes a portal that clients are told, which therefore has no zone.
+func parseClientPortal(s string) (Portal, error) {
+	p, err := parsePortal(s)
+	if err == nil && strings.Contains(p.Host, "%") {
+		return Portal{}, errHost
+	}
+	return p, err
 }
 
 func checkISCSIPrefix(s string) (msg, rule string) {
@@ -107,7 +165,7 @@ func parseISCSIListen(s string) (ListenAddr, error) {
 var errInitiator = errors.New("is neither an iSCSI name, an address nor a network")
 
 func (d *decoder) vmISCSI(v value, key string) (c VMISCSIConfig) {
-	o := d.object(v, key, "initiators", "chap")
+	o := d.object(v, key, "initiators", "chap", "redirect")
 	o.list("initiators", func(v value, key string) {
 		var name string
 		var network netip.Prefix
@@ -130,6 +188,9 @@ func (d *decoder) vmISCSI(v value, key string) (c VMISCSIConfig) {
 	})
 	if v, key, ok := o.get("chap"); ok {
 		c.CHAP = d.initiatorCHAP(v, key)
+	}
+	if v, key, ok := o.get("redirect"); ok {
+		c.Redirect = d.redirect(v, key)
 	}
 	return c
 }

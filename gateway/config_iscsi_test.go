@@ -18,7 +18,7 @@ import (
 
 const iscsiConfig = `
 iscsi:
-  listen: ["127.0.0.1", "[::1]:3261", "10.0.0.1:860"]
+  listen: ["127.0.0.1", {address: "[::1]:3261", advertise: [Portal.example, "[fd00::9]:4000"]}, "10.0.0.1:860"]
   prefix: iqn.2026-11.test:rack1
   digests: require
   queue-depth: 64
@@ -32,14 +32,18 @@ vms:
       - {name: a, file: /a, lun-id: 0}
       - {name: b, file: /b}
   - name: vm2
-    iscsi: {chap: {user: alice, secret-file: /etc/alice}}
+    iscsi: {chap: {user: alice, secret-file: /etc/alice}, redirect: {to: "192.0.2.9", permanent: true}}
     disks: [{name: a, file: /c, lun-id: 16383}]
 `
 
 func TestISCSIConfig(t *testing.T) {
 	c := mustParse(t, iscsiConfig)
 	want := ISCSIConfig{
-		Listen:  []ListenAddr{{"tcp", "127.0.0.1:3260"}, {"tcp", "[::1]:3261"}, {"tcp", "10.0.0.1:860"}},
+		Listen: []ISCSIListener{
+			{ListenAddr{"tcp", "127.0.0.1:3260"}, nil},
+			{ListenAddr{"tcp", "[::1]:3261"}, []Portal{{"portal.example", 3260}, {"fd00::9", 4000}}},
+			{ListenAddr{"tcp", "10.0.0.1:860"}, nil},
+		},
 		Prefix:  "iqn.2026-11.test:rack1",
 		Digests: iscsi.DigestRequire, QueueDepth: 64, PlaintextRemote: true,
 	}
@@ -52,6 +56,9 @@ func TestISCSIConfig(t *testing.T) {
 		CHAP:     &InitiatorCHAP{User: "alice", Secret: Secret{"/etc/alice"}, MutualUser: "gate", MutualSecret: Secret{"/etc/gate"}},
 	}
 	if diff := cmp.Diff(access, c.VMs[0].ISCSI, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(&ISCSIRedirect{To: Portal{"192.0.2.9", 3260}, Permanent: true}, c.VMs[1].ISCSI.Redirect); diff != "" {
 		t.Error(diff)
 	}
 	if got := c.ISCSI.TargetName(c.VMs[0].Name); got != "iqn.2026-11.test:rack1:vm1" {

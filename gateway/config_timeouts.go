@@ -38,6 +38,14 @@ type Timeouts struct {
 	// TMFAnswer bounds a front-end's task management function, then the answer is
 	// Function Rejected. At most 10 s: initiators escalate after that.
 	TMFAnswer time.Duration
+	// ClientData is how long an iSCSI initiator may owe write data that was asked for or
+	// announced; then its session ends. It is looked at every ClientNOPInterval. Too
+	// short ends sessions of slow hosts; too long keeps their other requests waiting.
+	ClientData time.Duration
+	// ClientNOPInterval is the silence after which an iSCSI initiator is sent a NOP-In,
+	// ClientNOPTimeout how long it may go on until its session ends. A host that stands
+	// still for longer has to log in again.
+	ClientNOPInterval, ClientNOPTimeout time.Duration
 	// Failback is how long a path must be stable, without ghosts, before it is used.
 	Failback time.Duration
 	// Rescan is the time between scans of a session that is up, for LUNs and sizes
@@ -96,6 +104,9 @@ func (t *Timeouts) table() []timer {
 		{"login", &t.Login, 15 * s, 100 * ms, 5 * min},
 		{"fence-login", &t.FenceLogin, 5 * s, 100 * ms, 5 * min},
 		{"tmf-answer", &t.TMFAnswer, 10 * s, 100 * ms, 10 * s},
+		{"client-data", &t.ClientData, 60 * s, 100 * ms, 1 * h},
+		{"client-nop-interval", &t.ClientNOPInterval, 5 * s, 100 * ms, 5 * min},
+		{"client-nop-timeout", &t.ClientNOPTimeout, 10 * s, 100 * ms, 10 * min},
 		{"failback", &t.Failback, 15 * s, 10 * ms, 24 * h},
 		{"rescan", &t.Rescan, 5 * min, 1 * s, 24 * h},
 		{"reclaim", &t.Reclaim, 5 * min, 1 * s, 30 * 24 * h},

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"pathgate/gateway/control"
-	"pathgate/gateway/iscsi"
 )
 
 // socketMode lets the owner and the group in; QEMU runs as another user.
@@ -40,7 +39,7 @@ func (g *Gateway) listen() (*listenerSet, error) {
 		s.nbd = append(s.nbd, l)
 	}
 	for _, a := range g.cfg.ISCSI.Listen {
-		l, err := listenOn(a)
+		l, err := listenOn(a.ListenAddr)
 		if err != nil {
 			s.close()
 			return nil, err
@@ -65,7 +64,7 @@ func (s *listenerSet) serve(g *Gateway, serving, talking context.Context, client
 		clients.Go(func() { errs.add(g.nbd.Serve(serving, l)) })
 	}
 	for i, l := range s.iscsi {
-		clients.Go(func() { errs.add(g.targets.server.Serve(serving, l, iscsi.Portal{GroupTag: portalTag(i)})) })
+		clients.Go(func() { errs.add(g.targets.server.Serve(serving, l, g.cfg.ISCSI.portal(i))) })
 	}
 	admin.Go(func() { errs.add(g.serveControl(talking, s.control)) })
 }

@@ -66,12 +66,11 @@ func (g *Gateway) newTargets(serving context.Context) (*targets, error) {
 		Targets: ts, Logger: g.log, QueueDepth: g.cfg.ISCSI.QueueDepth,
 		HeaderDigest: g.cfg.ISCSI.Digests, DataDigest: g.cfg.ISCSI.Digests,
 		DrainTimeout: g.cfg.Timeouts.Drain, TaskTimeout: g.cfg.Timeouts.TMFAnswer,
+		DataTimeout: g.cfg.Timeouts.ClientData,
+		NOPInterval: g.cfg.Timeouts.ClientNOPInterval, NOPTimeout: g.cfg.Timeouts.ClientNOPTimeout,
 	})
 	return ts, err
 }
-
-// portalTag is the portal group tag, and the target port, of the i-th listener.
-func portalTag(i int) uint16 { return uint16(i + 1) }
 
 func (ts *targets) newTarget(vm *VMConfig, ports []scsi.Port, key string) (*vmTarget, error) {
 	t := &vmTarget{vm: vm, access: access{&vm.ISCSI}}

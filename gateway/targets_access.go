@@ -104,6 +104,9 @@ func (ts *targets) Authentication(p *iscsi.Peer, name string) (wire.TargetAuthSe
 	if err != nil {
 		return wire.TargetAuthSettings{}, err
 	}
+	if err := ts.moved(t, p); err != nil {
+		return wire.TargetAuthSettings{}, err
+	}
 	set, err := t.access.settings()
 	if err != nil {
 		err = fmt.Errorf("%w: %v", iscsi.ErrUnavailable, err)

@@ -13,7 +13,6 @@ import (
 
 	"pathgate/backends"
 	"pathgate/backends/iscsi"
-	target "pathgate/gateway/iscsi"
 	spc "pathgate/internal/scsi"
 )
 
@@ -37,7 +36,7 @@ func newTargetBed(t *testing.T, dir, text string) *targetBed {
 	}
 	ln := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	done := make(chan error, 1)
-	go func() { done <- g.targets.server.Serve(ctx, ln, target.Portal{GroupTag: 1}) }()
+	go func() { done <- g.targets.server.Serve(ctx, ln, g.cfg.ISCSI.portal(0)) }()
 	b := &targetBed{Gateway: g, portal: ln.Addr().String()}
 	stopped := false
 	b.stop = func() {

@@ -10,13 +10,19 @@ import (
 
 // iscsi checks what concerns the iSCSI target.
 func (v *validator) iscsi(seen map[string]string) {
+	told := map[string]string{}
 	for i, l := range v.c.ISCSI.Listen {
 		key := fmt.Sprintf("iscsi.listen[%d]", i)
-		if l == (ListenAddr{}) {
+		for j, p := range l.Advertise {
+			if p != (Portal{}) {
+				v.unique(told, p.String(), fmt.Sprintf("%s.advertise[%d]", key, j), "one listener that tells an address")
+			}
+		}
+		if l.ListenAddr == (ListenAddr{}) {
 			continue
 		}
 		v.unique(seen, l.String(), key, "one listener for an address")
-		if !v.c.ISCSI.PlaintextRemote && !isLocal(l) {
+		if !v.c.ISCSI.PlaintextRemote && !isLocal(l.ListenAddr) {
 			v.fault(key, "is reachable from other hosts without encryption",
 				"a loopback address, or plaintext-remote: true on a trusted network")
 		}
@@ -58,7 +64,7 @@ func (v *validator) initiators(c *VMISCSIConfig, key string, users map[string]Se
 // openTargets warns of VMs whose disks anyone can change who reaches a listener that
 // is not on loopback.
 func (c *Config) openTargets() (list []Fault) {
-	if !slices.ContainsFunc(c.ISCSI.Listen, func(l ListenAddr) bool { return !isLocal(l) }) {
+	if !slices.ContainsFunc(c.ISCSI.Listen, func(l ISCSIListener) bool { return !isLocal(l.ListenAddr) }) {
 		return nil
 	}
 	for i := range c.VMs {

@@ -54,7 +54,7 @@ func TestDiscovery(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.Serve(ctx, second, Portal{GroupTag: 2, Advertise: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::7]:3260")}})
+		ended <- b.Serve(ctx, second, Portal{GroupTag: 2, Advertise: []wire.TargetAddress{{Host: "2001:db8::7", Port: 3260}}})
 	}()
 	eventually(t, "two portals", func() bool {
 		b.mu.Lock()

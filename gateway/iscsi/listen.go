@@ -22,9 +22,10 @@ type Portal struct {
 	// GroupTag is the target portal group tag, 1 to 65535. Portals with the same
 	// tag lead to the same target port: a nexus is the same over all of them.
 	GroupTag uint16
-	// Advertise are the addresses that SendTargets tells for it. Empty: that of the
-	// listener; of one on all addresses, the one that the asking initiator came to.
-	Advertise []netip.AddrPort
+	// Advertise are the addresses that SendTargets tells for it; their tags are those
+	// of the portal. Empty: that of the listener; of one on all addresses, the one that
+	// the asking initiator came to.
+	Advertise []wire.TargetAddress
 }
 
 // listener is one Serve call.
@@ -101,7 +102,7 @@ func (l *listener) drain() {
 
 // advertised gives the addresses of l for a peer that came to local.
 func (l *listener) advertised(local net.Addr) []wire.TargetAddress {
-	list := l.portal.Advertise
+	list := slices.Clone(l.portal.Advertise)
 	if len(list) == 0 {
 		own, ok := l.ln.Addr().(*net.TCPAddr)
 		if !ok {
@@ -111,14 +112,10 @@ func (l *listener) advertised(local net.Addr) []wire.TargetAddress {
 		if asked, ok := local.(*net.TCPAddr); ok && ap.Addr().IsUnspecified() {
 			ap = netip.AddrPortFrom(asked.AddrPort().Addr(), ap.Port())
 		}
-		list = []netip.AddrPort{ap}
+		list = []wire.TargetAddress{{Host: ap.Addr().Unmap().WithZone("").String(), Port: ap.Port()}}
 	}
-	out := make([]wire.TargetAddress, 0, len(list))
-	for _, a := range list {
-		out = append(out, wire.TargetAddress{
-			Host: a.Addr().Unmap().WithZone("").String(), Port: a.Port(),
-			PortalGroupTag: l.portal.GroupTag, HasPortalGroupTag: true,
-		})
+	for i := range list {
+		list[i].PortalGroupTag, list[i].HasPortalGroupTag = l.portal.GroupTag, true
 	}
-	return out
+	return list
 }
