@@ -436,6 +436,7 @@ func TestSchedulerOff(t *testing.T) {
 		if err := x.rt.Configure(*sharedPlan(1, 1, shares(1))); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // a request that has ended at this moment is followed by the next
 		if n := x.svc.Counts().Waiting; n != 128 {
 			t.Errorf("%d in the device, want all", n)
 		}
