@@ -34,7 +34,9 @@
 // A login with the name, ISID, target and portal group of a session that exists
 // ends that session first: it is answered when the last task of the old one has
 // ended (reinstate.go). A session ends with its connection; its tasks are aborted,
-// and the connection's goroutine waits for them.
+// and the connection's goroutine waits for them. Initiators that come back with a new
+// random ISID end no session: what their old one still gets waits for a proof that it
+// is in use (doubt.go).
 //
 // # Back-pressure
 //

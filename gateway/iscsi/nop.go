@@ -18,6 +18,7 @@ func (s *session) nopOut(p *pdu) error {
 	}
 	s.taken(p)
 	if r.ITT == wire.NoTag {
+		s.prove(r.TTT)
 		return nil
 	}
 	s.mu.Lock()
@@ -77,6 +78,8 @@ func (s *session) silence() error {
 	switch {
 	case over != nil:
 		return over
+	case s.forsaken():
+		return errDoubted
 	case s.heard || cfg.NOPInterval < 0:
 		s.pings = pingNone
 		s.listen(cfg.interval())
@@ -94,15 +97,18 @@ func (s *session) silence() error {
 	return nil
 }
 
-// ping sends a NOP-In that wants an answer. RFC 7143 11.19 (NOP-In).
-func (s *session) ping() {
+// ping sends a NOP-In that wants an answer with the tag it gives. RFC 7143 11.19
+// (NOP-In).
+func (s *session) ping() wire.TargetTransferTag {
 	s.mu.Lock()
 	if s.ttt++; s.ttt == wire.NoTag {
 		s.ttt++
 	}
+	ttt := s.ttt
 	var h wire.BHS
-	wire.NOPIn{ITT: wire.NoTag, TTT: s.ttt, Numbers: s.numbersLocked()}.Encode(&h)
+	wire.NOPIn{ITT: wire.NoTag, TTT: ttt, Numbers: s.numbersLocked()}.Encode(&h)
 	s.sendLocked(&h, nil)
 	s.mu.Unlock()
 	s.c.out.Flush()
+	return ttt
 }

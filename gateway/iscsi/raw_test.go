@@ -37,7 +37,7 @@ func newRaw(tb testing.TB, conn net.Conn) *raw {
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	return &raw{
 		tb: tb, conn: conn, send: wire.LoginFraming(), recv: wire.LoginFraming(),
-		isid: wire.ISID{0x80, 1, 2, 3, 4, 5}, cmdSN: wire.SerialOf(100), itt: 1000,
+		isid: wire.ISID{0x40, 1, 2, 3, 4, 5}, cmdSN: wire.SerialOf(100), itt: 1000,
 	}
 }
 

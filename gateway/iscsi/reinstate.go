@@ -57,7 +57,11 @@ func (s *Server) claim(se *session, wait time.Duration) error {
 		old := s.sessions[se.key]
 		if old == nil || se.discovery {
 			s.registerLocked(se)
+			wait := s.suspectLocked(se)
 			s.mu.Unlock()
+			for _, ch := range wait { // none waits for the network
+				<-ch
+			}
 			return nil
 		}
 		if !judged {

@@ -74,6 +74,7 @@ type session struct {
 	logout *wire.LogoutRequest
 	heard  bool // bytes came since the deadline was set
 	pings  pingState
+	doubt  doubt
 }
 
 // pingState is what a silent initiator has been given.
@@ -172,6 +173,9 @@ func (s *session) run() error {
 // fill submits what was decoded, and then waits for bytes.
 func (s *session) fill() error {
 	s.submit()
+	if s.forsaken() {
+		return errDoubted
+	}
 	if err := s.pause(); err != nil {
 		return err
 	}
@@ -197,8 +201,9 @@ func (s *session) fill() error {
 // submit hands the device server all commands that have their data, and runs the
 // batch.
 func (s *session) submit() {
-	if len(s.ready) > 0 {
+	if len(s.ready) > 0 && s.trusted() {
 		s.nexus.Submit(&s.batch, s.ready)
+		s.submitted()
 		clear(s.ready)
 		s.ready = s.ready[:0]
 	}
@@ -238,7 +243,7 @@ func (s *session) finish(err error) {
 	if s.logout != nil {
 		s.answerLogout(wire.LogoutSuccess)
 	}
-	if !errors.Is(err, errProtocol) && !errors.Is(err, errSilent) {
+	if !errors.Is(err, errProtocol) && !errors.Is(err, errSilent) && !errors.Is(err, errDoubted) {
 		s.c.settle()
 	}
 }
