@@ -45,9 +45,52 @@ func (p *Pool) take(n int64) bool {
 	return false
 }
 
-func (p *Pool) force(n int64) {
+// idleBytes is how much a request of a connection with nothing outstanding may carry
+// and be sure of its credit. More bytes have to wait until the pool is out of debt:
+// else the connections, and not the pool, would bound what is outstanding.
+const idleBytes = 64 << 10
+
+// inDebt tells that even a connection with nothing outstanding has to wait with n
+// bytes.
+func (p *Pool) inDebt(n int64) bool { return n > idleBytes && p.bytes.Load() <= 0 }
+
+// force takes what there may not be, unless somebody else just did.
+func (p *Pool) force(n int64) bool {
+	if p.bytes.Add(-n) <= -n && n > idleBytes {
+		p.bytes.Add(n)
+		return false
+	}
 	p.commands.Add(-1)
-	p.bytes.Add(-n)
+	return true
+}
+
+// charge takes n bytes, whether there are any or not; negative: gives them back.
+func (p *Pool) charge(n int64) {
+	if p.bytes.Add(-n); n < 0 && p.waiting.Load() > 0 {
+		p.wake()
+	}
+}
+
+// Account is what a connection's memory is counted in besides the credits of its
+// requests: answers that wait for it, data that came too early. While a pool is in debt
+// by it there are no credits. Safe for concurrent use; an empty one counts nothing.
+type Account []*Pool
+
+// Charge takes n bytes from every pool, or gives them back when n is negative.
+func (a Account) Charge(n int64) {
+	for _, p := range a {
+		p.charge(n)
+	}
+}
+
+// Overdrawn tells that a pool is in debt.
+func (a Account) Overdrawn() bool {
+	for _, p := range a {
+		if p.bytes.Load() < 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Pool) give(n int64) {
@@ -119,16 +162,12 @@ func NewGrant(commands int, pools ...*Pool) *Grant {
 func (g *Grant) Commands() int { return int(g.maxCmds) }
 
 // Take takes the credit for one command with n payload bytes, if there is any.
-// A connection that has nothing outstanding always gets it, so that none
-// starves and one request may be larger than a pool.
+// A connection that has nothing outstanding gets it for up to 64 KiB in any case, and
+// for more unless a pool is in debt, so that none starves and one request may be larger
+// than a pool.
 func (g *Grant) Take(n int64) bool {
 	if g.held.Load() == 0 {
-		for _, p := range g.pools {
-			p.force(n)
-		}
-		g.held.Add(1)
-		g.heldB.Add(n)
-		return true
+		return g.takeIdle(n)
 	}
 	if g.held.Load() >= g.maxCmds {
 		return false
@@ -149,6 +188,36 @@ func (g *Grant) Take(n int64) bool {
 	g.held.Add(1)
 	g.heldB.Add(n)
 	return true
+}
+
+func (g *Grant) takeIdle(n int64) bool {
+	for _, p := range g.pools {
+		if p.inDebt(n) {
+			return false
+		}
+	}
+	for i, p := range g.pools {
+		if !p.force(n) {
+			for _, q := range g.pools[:i] {
+				q.give(n)
+			}
+			return false
+		}
+	}
+	g.held.Add(1)
+	g.heldB.Add(n)
+	return true
+}
+
+// Force takes the credit for one command whether there is any or not: for work of our
+// own that cannot wait, one command at a time.
+func (g *Grant) Force(n int64) {
+	for _, p := range g.pools {
+		p.commands.Add(-1)
+		p.bytes.Add(-n)
+	}
+	g.held.Add(1)
+	g.heldB.Add(n)
 }
 
 // signal ends a Wait, or the next one, so that it tries again.

@@ -198,3 +198,86 @@ func TestNoLostWakeUp(t *testing.T) {
 		t.Errorf("free at the end: %d commands, %d bytes", c, n)
 	}
 }
+
+// B68: requests that are longer than what is left go on one at a time, however many
+// connections have nothing outstanding. Short ones always may.
+func TestB68Debt(t *testing.T) {
+	const long = 32 << 20
+	p := NewPool(1000, 48<<20)
+	var got []*Grant
+	for range 100 {
+		g := NewGrant(10, p)
+		if g.Take(long) {
+			got = append(got, g)
+		}
+	}
+	if _, free := p.Free(); len(got) != 2 || free != 48<<20-2*long {
+		t.Fatalf("%d connections have %d bytes each, %d are free", len(got), long, free)
+	}
+	other := NewGrant(10, p)
+	if other.Take(idleBytes + 1) {
+		t.Error("a pool in debt gave more than it has to")
+	}
+	if !other.Take(idleBytes) || other.Take(1) {
+		t.Error("a connection with nothing outstanding gets one short request")
+	}
+	got[0].Give(long)
+	if late := NewGrant(10, p); !late.Take(long) {
+		t.Error("out of debt, and no credit")
+	}
+}
+
+// B68: connections that all ask at once do not take more than one long request beyond
+// what there is.
+func TestB68DebtAtOnce(t *testing.T) {
+	p := NewPool(1000, 1<<20)
+	var wg sync.WaitGroup
+	var holders atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			g := NewGrant(10, p)
+			for range 2000 {
+				if !g.Take(1 << 20) {
+					continue
+				}
+				if n := holders.Add(1); n > 1 {
+					t.Errorf("%d connections have all that there is", n)
+				}
+				holders.Add(-1)
+				g.Give(1 << 20)
+			}
+		})
+	}
+	wg.Wait()
+	if c, n := p.Free(); c != 1000 || n != 1<<20 {
+		t.Errorf("all given back, free: %d commands, %d bytes", c, n)
+	}
+}
+
+// TestAccount: what is charged besides credits leaves none, until it is given back.
+func TestAccount(t *testing.T) {
+	p, q := NewPool(10, 1<<20), NewPool(10, 2<<20)
+	a := Account{p, q}
+	g := NewGrant(10, p, q)
+	g.Take(1)
+	a.Charge(1 << 20)
+	if g.Take(1) || !a.Overdrawn() {
+		t.Error("credit for what was charged")
+	}
+	waited := make(chan bool)
+	go func() { waited <- g.Wait(1, nil) }()
+	a.Charge(-1 << 20)
+	if !<-waited || a.Overdrawn() {
+		t.Error("no credit for what was given back")
+	}
+	g.Give(1)
+	g.Give(1)
+	g.Force(4 << 20)
+	if c, n := p.Free(); c != 9 || n != -3<<20 {
+		t.Errorf("free: %d commands, %d bytes", c, n)
+	}
+	g.Give(4 << 20)
+	if c, n := q.Free(); c != 10 || n != 2<<20 || (Account{}).Overdrawn() {
+		t.Errorf("free: %d commands, %d bytes", c, n)
+	}
+}

@@ -43,6 +43,8 @@ type Config struct {
 	NBD NBDConfig
 	// ISCSI is the iSCSI target; without a listener there is none.
 	ISCSI ISCSIConfig
+	// Limits bound what clients can make the gateway use.
+	Limits LimitsConfig
 	// Timeouts is the one table of timers.
 	Timeouts Timeouts
 	// Marginal is the default of LUNRule.Marginal.

@@ -53,12 +53,14 @@ type host struct {
 	name string // host name
 	home string
 	env  func(string) string
+	// memory is what the process may take, in bytes.
+	memory int64
 }
 
 func thisHost() host {
 	name, _ := os.Hostname()
 	home, _ := os.UserHomeDir()
-	return host{uid: os.Geteuid(), name: name, home: home, env: os.Getenv}
+	return host{uid: os.Geteuid(), name: name, home: home, env: os.Getenv, memory: memoryOfHost()}
 }
 
 // applyDefaults fills what the file leaves out and depends on the host or on other
@@ -70,6 +72,7 @@ func (c *Config) applyDefaults(h host) {
 	}
 	c.Initiator = cmp.Or(c.Initiator, initiatorPrefix+iqnSafe(h.name))
 	c.NBD.OpenWait = cmp.Or(c.NBD.OpenWait, defaultOpenWait)
+	c.Limits.applyDefaults(h.memory)
 	c.ISCSI.Prefix = cmp.Or(c.ISCSI.Prefix, defaultISCSIPrefix)
 	c.ISCSI.QueueDepth = cmp.Or(c.ISCSI.QueueDepth, iscsi.DefaultQueueDepth)
 	for i := range c.Targets {

@@ -75,7 +75,7 @@ func parseConfig(name string, b []byte, h host, files bool) (*Config, error) {
 }
 
 func (d *decoder) config(root value, c *Config) {
-	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "claim-rules", "luns", "groups", "vms", "nbd", "iscsi", "timeouts", "marginal")
+	o := d.object(root, "", "state", "control", "initiator", "adapters", "targets", "claim-rules", "luns", "groups", "vms", "nbd", "iscsi", "timeouts", "marginal", "limits")
 	o.text("state", &c.State, checkPath)
 	parsed(o, "control", &c.Control, parseControl, "unix:/absolute/path, at most 107 bytes")
 	o.text("initiator", &c.Initiator, checkISCSIName)
@@ -95,6 +95,9 @@ func (d *decoder) config(root value, c *Config) {
 	o.list("vms", func(v value, key string) { c.VMs = append(c.VMs, d.vm(v, key)) })
 	if v, key, ok := o.get("nbd"); ok {
 		c.NBD = d.nbd(v, key)
+	}
+	if v, key, ok := o.get("limits"); ok {
+		c.Limits = d.clientLimits(v, key)
 	}
 	if v, key, ok := o.get("iscsi"); ok {
 		c.ISCSI = d.iscsi(v, key)

@@ -82,6 +82,7 @@ func TestExampleParses(t *testing.T) {
 		ISCSI:    ISCSIConfig{Prefix: "iqn.2026-11.internal.pathgate", QueueDepth: 128},
 		Timeouts: DefaultTimeouts(), Marginal: defaultMarginal(),
 	}
+	want.Limits.applyDefaults(memoryOfHost())
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}

@@ -20,6 +20,7 @@ type Disk struct {
 	vm, name string
 	readOnly bool
 	origin   *backends.Origin // of requests that come without one
+	memory   backends.Account // of the VM's clients; nil: not bounded
 	watchers backends.Watchers
 
 	mu      sync.Mutex
@@ -245,7 +246,7 @@ func (d *Disk) Grant(*backends.Origin) *backends.Grant {
 			pools = append(pools, f.pool)
 		}
 	}
-	return backends.NewGrant(flowCommands, pools...)
+	return backends.NewGrant(flowCommands, append(pools, d.memory...)...)
 }
 
 func hasPool(list []*backends.Pool, p *backends.Pool) bool {

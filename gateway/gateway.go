@@ -58,6 +58,7 @@ type Gateway struct {
 	disks   []*servedDisk // in the order of the configuration
 	byName  map[string]*servedDisk
 	pacer   *share.Pacer
+	bounds  *bounds
 	look    chan struct{} // attach what is missing, now
 	started time.Time
 
@@ -101,15 +102,20 @@ func New(cfg *Config, opt Options) (*Gateway, error) {
 		look:    make(chan struct{}, 1),
 		routers: map[*multipath.Device]*Router{},
 	}
+	g.bounds = newBounds(cfg)
 	for i := range cfg.VMs {
 		vm := &cfg.VMs[i]
 		for j := range vm.Disks {
 			d := newServedDisk(vm, &vm.Disks[j])
+			d.memory = g.bounds.memory(vm.Name)
 			g.disks = append(g.disks, d)
 			g.byName[d.FullName()] = d
 		}
 	}
-	server, err := nbd.New(nbd.Config{Exports: (*exports)(g), Logger: g.log, DrainTimeout: cfg.Timeouts.Drain})
+	server, err := nbd.New(nbd.Config{
+		Exports: boundedExports{(*exports)(g)}, Logger: g.log, DrainTimeout: cfg.Timeouts.Drain,
+		MaxConnections: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.ConnectionsPerAddress,
+	})
 	if err != nil {
 		return nil, err
 	}

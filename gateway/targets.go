@@ -63,7 +63,9 @@ func (g *Gateway) newTargets(serving context.Context) (*targets, error) {
 	}
 	var err error
 	ts.server, err = iscsi.New(iscsi.Config{
-		Targets: ts, Logger: g.log, QueueDepth: g.cfg.ISCSI.QueueDepth,
+		MaxConnections: g.cfg.Limits.Connections, MaxPerAddress: g.cfg.Limits.ConnectionsPerAddress,
+		MaxLogins: g.cfg.Limits.Logins, MaxLoginsPerAddress: g.cfg.Limits.LoginsPerAddress,
+		Targets: boundedTargets{ts}, Logger: g.log, QueueDepth: g.cfg.ISCSI.QueueDepth,
 		HeaderDigest: g.cfg.ISCSI.Digests, DataDigest: g.cfg.ISCSI.Digests,
 		DrainTimeout: g.cfg.Timeouts.Drain, TaskTimeout: g.cfg.Timeouts.TMFAnswer,
 		DataTimeout: g.cfg.Timeouts.ClientData,

@@ -192,6 +192,7 @@ func (v *validator) listeners() {
 		}
 	}
 	v.iscsi(seen)
+	v.clientLimits()
 }
 
 func isLocal(l ListenAddr) bool {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -54,6 +55,7 @@ logs out of its targets and ends with status 0. A second signal ends it at once.
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			debug.SetMemoryLimit(int64(cfg.Limits.Memory))
 			g, err := gateway.New(cfg, gateway.Options{Logger: log, Version: control.BuildVersion()})
 			if err != nil {
 				return err

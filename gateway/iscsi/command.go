@@ -113,6 +113,7 @@ func (s *session) beginTask(t *task) {
 		s.endedLocked(&s.batch, t)
 	default:
 		t.state = taskCollecting
+		t.trimExcess()
 		s.advanceLocked(t)
 	}
 	broken := t.state == taskCollecting && t.broken && !t.expecting()

@@ -122,6 +122,8 @@ type Config struct {
 	// MaxConnections bounds the connections of all portals; one more is told so when
 	// it logs in (0302h). DefaultMaxConnections.
 	MaxConnections int
+	// MaxPerAddress bounds the connections from one address, likewise. MaxConnections.
+	MaxPerAddress int
 	// MaxLogins bounds the connections that have not logged in yet,
 	// MaxLoginsPerAddress those of one address; one more is closed at once.
 	// DefaultMaxLogins, DefaultMaxLoginsPerAddress.
@@ -149,6 +151,7 @@ func (c *Config) complete() error {
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, DefaultDrainTimeout)
 	c.UserTimeout = cmp.Or(c.UserTimeout, DefaultUserTimeout)
 	c.MaxConnections = cmp.Or(c.MaxConnections, DefaultMaxConnections)
+	c.MaxPerAddress = cmp.Or(c.MaxPerAddress, c.MaxConnections)
 	c.MaxLogins = cmp.Or(c.MaxLogins, DefaultMaxLogins)
 	c.MaxLoginsPerAddress = cmp.Or(c.MaxLoginsPerAddress, min(DefaultMaxLoginsPerAddress, c.MaxLogins))
 	c.MaxPending = cmp.Or(c.MaxPending, DefaultMaxPending)
@@ -161,7 +164,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("iscsi target: %d outstanding R2Ts, want 1 to %d", c.MaxOutstandingR2T, maxR2Ts)
 	case c.LoginTimeout < 0 || c.TaskTimeout < 0 || c.NOPTimeout < 0 || c.DrainTimeout < 0:
 		return errors.New("iscsi target: negative timeout")
-	case c.MaxConnections < 0 || c.MaxLogins < 0 || c.MaxLoginsPerAddress < 0 || c.MaxPending < 0:
+	case c.MaxConnections < 0 || c.MaxPerAddress < 0 || c.MaxLogins < 0 || c.MaxLoginsPerAddress < 0 || c.MaxPending < 0:
 		return errors.New("iscsi target: negative limit")
 	case c.MaxConnections > 65534:
 		return fmt.Errorf("iscsi target: %d connections, want at most 65534: each session has a 16-bit handle", c.MaxConnections)

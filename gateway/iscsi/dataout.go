@@ -32,6 +32,12 @@ func (s *session) dataOut(p *pdu) error {
 	if p.damaged {
 		t.spoil(spc.CodeProtocolServiceCRC)
 	}
+	if t.state == taskHeld {
+		if err := s.keepEarly(t, p.vec.Len()); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
 	t.take(&d, p)
 	t.since = time.Now()
 	s.advanceLocked(t)
@@ -74,7 +80,8 @@ func (t *task) take(d *wire.DataOut, p *pdu) {
 	if !t.broken {
 		t.got += d.DataSegmentLength
 		if t.state != taskEnded {
-			t.cmd.Out.Move(&p.vec)
+			t.cmd.Out.Gather(&p.vec)
+			t.trimExcess()
 		}
 	}
 	if !d.Final {
@@ -106,6 +113,13 @@ func (s *session) advanceLocked(t *task) {
 			s.solicitLocked(t)
 		}
 	case taskFree, taskHeld, taskRunning:
+	}
+}
+
+// trimExcess drops data that t has no use for and no credit.
+func (t *task) trimExcess() {
+	if t.state == taskCollecting && t.got > t.cmd.Want {
+		t.trim(int(t.cmd.Want))
 	}
 }
 

@@ -78,7 +78,7 @@ func (s *session) turn(sn wire.Serial) bool {
 func (s *session) dispatchHeld() error {
 	h := s.held[0]
 	s.held = slices.Delete(s.held, 0, 1)
-	s.heldB -= h.size
+	_ = s.keepEarly(nil, -h.size)
 	defer h.vec.Release()
 	return s.dispatch(&h)
 }
@@ -93,8 +93,8 @@ func (s *session) hold(p *pdu) error {
 		return nil
 	}
 	size := len(p.data) + p.vec.Len()
-	if s.heldB+size > maxHeldBytes {
-		return fmt.Errorf("%w: %d bytes wait for CmdSN %v", errProtocol, s.heldB+size, s.win.exp)
+	if err := s.keepEarly(nil, size); err != nil {
+		return err
 	}
 	h := *p
 	if p.bhs.Opcode() == wire.OpSCSICommand {
@@ -102,13 +102,30 @@ func (s *session) hold(p *pdu) error {
 		p.vec = nil // it went with h
 		if err != nil || !ok {
 			h.vec.Release()
+			_ = s.keepEarly(nil, -size)
 			return err
 		}
 	}
 	h.data, p.vec = bytes.Clone(p.data), nil
 	h.held, h.size = true, size
-	s.heldB += size
 	s.held = slices.Insert(s.held, i, h)
+	return nil
+}
+
+// keepEarly counts n more bytes, or fewer when n is negative, that wait for a turn: with
+// the request that t waits in when t is not nil. Nobody who sends in order has any; an
+// initiator with too many is given up.
+func (s *session) keepEarly(t *task, n int) error {
+	if s.heldB += n; s.heldB > maxHeldBytes || n > 0 && s.heldB > fewHeldBytes && s.handle.Memory.Overdrawn() {
+		s.heldB -= n
+		return fmt.Errorf("%w: %d bytes wait for their turn", errProtocol, s.heldB+n)
+	}
+	s.handle.Memory.Charge(int64(n))
+	for i := range s.held {
+		if t != nil && s.held[i].task == t {
+			s.held[i].size += n
+		}
+	}
 	return nil
 }
 

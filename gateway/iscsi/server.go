@@ -24,12 +24,18 @@ type Server struct {
 	portals   []*listener
 	conns     map[*conn]struct{}
 	logins    int // connections that have not logged in
-	perAddr   map[netip.Addr]int
+	perAddr   map[netip.Addr]addrCount
 	sessions  map[nexusKey]*session
 	handles   map[uint16]*session // by TSIH
 	lastTSIH  uint16
 	rivalries map[nexusKey]rivalry
 	next      uint64 // number of the next connection
+}
+
+// addrCount is what comes from one address.
+type addrCount struct {
+	conns  int
+	logins int // of them, those that have not logged in
 }
 
 // nexusKey names an I_T nexus: initiator port and target port. Two sessions
@@ -48,7 +54,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, log: netserve.NewLog(cfg.Logger),
-		conns: make(map[*conn]struct{}), perAddr: make(map[netip.Addr]int),
+		conns: make(map[*conn]struct{}), perAddr: make(map[netip.Addr]addrCount),
 		sessions: make(map[nexusKey]*session), handles: make(map[uint16]*session),
 		rivalries: make(map[nexusKey]rivalry),
 	}, nil
@@ -116,12 +122,13 @@ func (s *Server) admit(c *conn) bool {
 	addr := addrOf(c.nc.RemoteAddr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.logins >= s.cfg.MaxLogins || s.perAddr[addr] >= s.cfg.MaxLoginsPerAddress {
+	n := s.perAddr[addr]
+	if s.logins >= s.cfg.MaxLogins || n.logins >= s.cfg.MaxLoginsPerAddress {
 		return false
 	}
-	c.surplus = len(s.conns) >= s.cfg.MaxConnections
+	c.surplus = len(s.conns) >= s.cfg.MaxConnections || n.conns >= s.cfg.MaxPerAddress
 	s.logins++
-	s.perAddr[addr]++
+	s.perAddr[addr] = addrCount{n.conns + 1, n.logins + 1}
 	c.addr, c.number = addr, s.next
 	s.next++
 	s.conns[c] = struct{}{}
@@ -133,15 +140,21 @@ func (s *Server) loggedIn(c *conn, se *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logins--
-	if s.perAddr[c.addr]--; s.perAddr[c.addr] == 0 {
-		delete(s.perAddr, c.addr)
-	}
+	n := s.perAddr[c.addr]
+	n.logins--
+	s.perAddr[c.addr] = n
 	c.session = se
 }
 
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	n := s.perAddr[c.addr]
+	if n.conns--; n.conns == 0 {
+		delete(s.perAddr, c.addr)
+	} else {
+		s.perAddr[c.addr] = n
+	}
 	s.mu.Unlock()
 }
 

@@ -29,6 +29,7 @@ type source struct {
 	names   []string
 	auth    func(p *Peer, target string) (wire.TargetAuthSettings, error)
 	may     func(p *Peer, target string) error
+	memory  backends.Account
 	open    int // handles in use
 	opened  int
 }
@@ -87,7 +88,7 @@ func (s *source) Open(p *Peer, target string) (Handle, error) {
 	}
 	s.open++
 	s.opened++
-	return Handle{Target: s.targets[target], Port: p.PortalGroupTag, Close: func() {
+	return Handle{Target: s.targets[target], Port: p.PortalGroupTag, Memory: s.memory, Close: func() {
 		s.mu.Lock()
 		s.open--
 		s.mu.Unlock()
@@ -162,6 +163,17 @@ func memory(tb testing.TB) *backends.Memory {
 func (b *bench) dial(tb testing.TB) *raw {
 	tb.Helper()
 	conn, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return newRaw(tb, conn)
+}
+
+// dialFrom connects a raw initiator of another address.
+func (b *bench) dialFrom(tb testing.TB, ip string) *raw {
+	tb.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	conn, err := d.Dial("tcp", b.addr)
 	if err != nil {
 		tb.Fatal(err)
 	}

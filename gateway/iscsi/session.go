@@ -22,6 +22,8 @@ const (
 	maxImmediate = 16
 	// maxHeldBytes bounds the data of requests that wait for their turn.
 	maxHeldBytes = 1 << 20
+	// fewHeldBytes are kept for a turn even when memory is short.
+	fewHeldBytes = 64 << 10
 	// lastChance is how long a silent initiator is listened to once more: this
 	// process may have stalled, not the peer.
 	lastChance = 100 * time.Millisecond
@@ -114,6 +116,7 @@ func (s *session) open() error {
 		return fmt.Errorf("open target %s: %w", s.params.TargetName, err)
 	}
 	s.handle = h
+	s.c.out.Count(h.Memory)
 	return nil
 }
 
@@ -227,6 +230,7 @@ func (s *session) finish(err error) {
 	for i := range s.held {
 		s.held[i].vec.Release()
 	}
+	_ = s.keepEarly(nil, -s.heldB)
 	s.mu.Lock()
 	s.quiet = true
 	s.mu.Unlock()

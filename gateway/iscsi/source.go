@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 
+	"pathgate/backends"
 	"pathgate/gateway/scsi"
 	wire "pathgate/internal/iscsi"
 )
@@ -21,6 +22,8 @@ var (
 	ErrForbidden = errors.New("target not permitted")
 	// ErrUnavailable: the target cannot be used now, but later.
 	ErrUnavailable = errors.New("target not available")
+	// ErrTooMany: the target has all the sessions that it may have.
+	ErrTooMany = errors.New("too many sessions")
 )
 
 // MovedError redirects an initiator to another portal.
@@ -67,6 +70,9 @@ type Handle struct {
 	Target *scsi.Target // required
 	// Port is the relative identifier of the target port: of the portal group.
 	Port uint16
+	// Memory counts the answers that wait for the initiator, and data that comes before
+	// its turn; empty: nothing does.
+	Memory backends.Account
 	// Close is called once when no task of this use is outstanding any more; nil:
 	// nothing to do.
 	Close func()
@@ -122,6 +128,7 @@ func refused(err error) *refusal {
 		{ErrRemoved, wire.LoginTargetRemoved},
 		{ErrForbidden, wire.LoginAuthorizationFailure},
 		{ErrUnavailable, wire.LoginServiceUnavailable},
+		{ErrTooMany, wire.LoginOutOfResources},
 	} {
 		if errors.Is(err, known.err) {
 			s = known.status

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -39,9 +40,10 @@ type conn struct {
 	id    string // names the connection in the log
 	since time.Time
 
-	number uint64 // guarded by srv.mu until the goroutine starts
-	export string // guarded by srv.mu
-	using  bool   // guarded by srv.mu: going to transmission, or in it
+	addr   netip.Addr // of a TCP connection; guarded by srv.mu until the goroutine starts
+	number uint64     // guarded by srv.mu until the goroutine starts
+	export string     // guarded by srv.mu
+	using  bool       // guarded by srv.mu: going to transmission, or in it
 
 	ctx     context.Context // ends when the client is lost or is to be stopped
 	cancel  context.CancelFunc

@@ -60,6 +60,8 @@ type Handle struct {
 	// Origin is put into every request; nil: none. Made by the source for this
 	// connection.
 	Origin *backends.Origin
+	// Memory counts the replies that wait for the client; empty: nothing does.
+	Memory backends.Account
 	// Close is called once when no request of this use is outstanding any more;
 	// nil: nothing to do.
 	Close func()

@@ -88,4 +88,5 @@ func (c *conn) enter(h *Handle, info *backends.Info) {
 	c.tx = exportFlags(info.Caps)
 	c.geo.Store(newGeometry(info))
 	c.grant = c.dev.Grant(h.Origin)
+	c.out.Count(h.Memory)
 }

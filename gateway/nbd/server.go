@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -47,6 +49,9 @@ type Config struct {
 	MaxConnections int
 	// MaxPerListener bounds those of each listener. MaxConnections.
 	MaxPerListener int
+	// MaxPerAddress bounds those from one IP address; a socket in the file system has
+	// none. MaxConnections.
+	MaxPerAddress int
 	// MaxPayload is the longest READ and WRITE, in bytes: at least 1 MiB, at most
 	// DefaultMaxPayload.
 	MaxPayload uint32
@@ -65,7 +70,8 @@ type Server struct {
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
-	next  uint64 // number of the next connection
+	from  map[netip.Addr]int // connections
+	next  uint64             // number of the next connection
 }
 
 // New checks cfg and makes a server. Nothing runs until Serve.
@@ -79,6 +85,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.UserTimeout = cmp.Or(cfg.UserTimeout, DefaultUserTimeout)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
 	cfg.MaxPerListener = cmp.Or(cfg.MaxPerListener, cfg.MaxConnections)
+	cfg.MaxPerAddress = cmp.Or(cfg.MaxPerAddress, cfg.MaxConnections)
 	cfg.MaxPayload = cmp.Or(cfg.MaxPayload, DefaultMaxPayload)
 	cfg.MaxPending = cmp.Or(cfg.MaxPending, DefaultMaxPending)
 	if cfg.MaxPayload < 1<<20 || cfg.MaxPayload > DefaultMaxPayload {
@@ -87,10 +94,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.HandshakeTimeout < 0 || cfg.DrainTimeout < 0 || cfg.StopGrace < 0 {
 		return nil, errors.New("nbd server: negative timeout")
 	}
-	if cfg.MaxConnections < 0 || cfg.MaxPerListener < 0 || cfg.MaxPending < 0 {
+	if cfg.MaxConnections < 0 || cfg.MaxPerListener < 0 || cfg.MaxPerAddress < 0 || cfg.MaxPending < 0 {
 		return nil, errors.New("nbd server: negative limit")
 	}
-	return &Server{cfg: cfg, log: netserve.NewLog(cfg.Logger), conns: make(map[*conn]struct{})}, nil
+	return &Server{cfg: cfg, log: netserve.NewLog(cfg.Logger), conns: make(map[*conn]struct{}), from: make(map[netip.Addr]int)}, nil
 }
 
 // Connection describes a client for people.
@@ -156,6 +163,13 @@ func (s *Server) admit(c *conn) bool {
 	if len(s.conns) >= s.cfg.MaxConnections || c.from.count >= s.cfg.MaxPerListener {
 		return false
 	}
+	if t, ok := c.nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.addr = t.AddrPort().Addr().Unmap().WithZone("")
+		if s.from[c.addr] >= s.cfg.MaxPerAddress {
+			return false
+		}
+		s.from[c.addr]++
+	}
 	c.number = s.next
 	c.name()
 	s.next++
@@ -168,6 +182,11 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	c.from.count--
+	if c.addr.IsValid() {
+		if s.from[c.addr]--; s.from[c.addr] == 0 {
+			delete(s.from, c.addr)
+		}
+	}
 	s.mu.Unlock()
 	close(c.done)
 }

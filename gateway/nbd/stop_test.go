@@ -76,6 +76,30 @@ func TestConnectionCaps(t *testing.T) {
 	}
 }
 
+// B67: what comes from one address is bounded; a socket in the file system has none.
+func TestB67PerAddress(t *testing.T) {
+	b := serve(t, Config{Exports: newSource().add("x", memory(t, diskSize)), MaxPerAddress: 1})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Serve(ctx, ln) }()
+	tcp := &bed{Server: b.Server, addr: ln.Addr().String()}
+	one := tcp.client(t)
+	closed(t, tcp.raw(t))
+	b.client(t)
+	b.client(t)
+	one.Close()
+	eventually(t, "room", func() bool { return len(b.Connections()) == 2 })
+	tcp.client(t)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // B54, at every point of a connection's life.
 func TestB54Stop(t *testing.T) {
 	for _, withdraw := range []bool{false, true} {

@@ -81,7 +81,7 @@ func (n *Nexus) Begin(c *Command) bool {
 		return false
 	}
 	if t.credit = t.payload(); !l.grant.Take(t.credit) {
-		c.refuseStatus(scsi.StatusTaskSetFull)
+		c.refuseStatus(l.full())
 		return false
 	}
 	if t.demand.dir == scsi.DataOut {
@@ -90,6 +90,15 @@ func (n *Nexus) Begin(c *Command) bool {
 	t.state = taskCollecting
 	u.tasks.add(t)
 	return true
+}
+
+// full is the status when there is no credit for a command; for an initiator that has none in
+// the task set, BUSY (SAM-5, Status codes).
+func (l *link) full() scsi.Status {
+	if n, _ := l.grant.Outstanding(); n == 0 {
+		return scsi.StatusBusy
+	}
+	return scsi.StatusTaskSetFull
 }
 
 // admitLocked makes the checks that come before the fields of the CDB (SAM-5,

@@ -164,7 +164,10 @@ func (j *job) takeLocked() *piece {
 		n = min(n, s.limit)
 	}
 	if p.credit = s.payload(n); j.grant != nil && !j.grant.Take(p.credit) {
-		return nil // the end of one that has it tries again
+		if j.active > 0 {
+			return nil // the end of one that has it tries again
+		}
+		j.grant.Force(p.credit)
 	}
 	p.j, p.at, p.busy = j, j.next, true
 	r := &p.req

@@ -34,6 +34,10 @@ type Config struct {
 	// style; VMs are further entries of vms:, likewise. Default: none.
 	ISCSI, VM string
 	VMs       []string
+	// Limits is what limits: says, a YAML mapping in flow style. Default: nothing.
+	Limits string
+	// Env are further variables of the process's environment, "NAME=value".
+	Env []string
 	// Unfenced runs the program that does not fence: a negative control.
 	Unfenced bool
 }
@@ -98,6 +102,9 @@ func (c Config) yaml(dir string) string {
 	}
 	for _, vm := range c.VMs {
 		p("  - %s", vm)
+	}
+	if c.Limits != "" {
+		p("limits: %s", c.Limits)
 	}
 	if c.ISCSI != "" {
 		p("iscsi: %s", c.ISCSI)

@@ -30,6 +30,7 @@ type Gate struct {
 
 	binary string
 	dir    string
+	env    []string
 	mu     sync.Mutex
 	run    *process // the running one, or the last
 }
@@ -81,6 +82,7 @@ func Make(t testing.TB, c Config) *Gate {
 // Configure writes the configuration that the next start uses.
 func (g *Gate) Configure(t testing.TB, c Config) {
 	t.Helper()
+	g.env = c.Env
 	if err := os.WriteFile(g.Path("config.yaml"), []byte(c.yaml(g.dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +123,7 @@ func (g *Gate) Start() error {
 	cmd := exec.Command(g.binary, "serve", "-c", g.Path("config.yaml"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "GOTRACEBACK=all", "GORACE=halt_on_error=1")
+	cmd.Env = append(cmd.Env, g.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -136,3 +136,46 @@ func (v *Vec) AppendZeros(n int) {
 		n -= k
 	}
 }
+
+// gatherBelow is the length, in bytes, below which Gather copies slices: a shorter one
+// may keep a segment of 64 KiB alive.
+const gatherBelow = 32 << 10
+
+// Gather takes all slices of w to the end of v, as Move does, and leaves w empty. Behind
+// the first two, short ones are copied into segments that they share: so a payload that
+// comes in small parts takes no more than a few times its length.
+func (v *Vec) Gather(w *Vec) {
+	for _, s := range *w {
+		if len(*v) < 2 || len(s.B) >= gatherBelow {
+			v.Append(s)
+			continue
+		}
+		for b := s.B; len(b) > 0; {
+			n := v.extend(b)
+			if n == 0 {
+				t := Get(2 * gatherBelow)
+				n = copy(t.b, b)
+				v.Append(t.Slice(0, n))
+			}
+			b = b[n:]
+		}
+		if s.Seg != nil {
+			s.Seg.Release()
+		}
+	}
+	clear(*w)
+	*w = (*w)[:0]
+}
+
+// extend copies from p what there is room for behind the last slice of v, whose
+// segment nobody else holds, and tells how many bytes that was.
+func (v Vec) extend(p []byte) int {
+	s := &v[len(v)-1]
+	if s.Seg == nil || len(s.B) == 0 || s.Seg.Shared() || &s.B[0] != &s.Seg.b[0] {
+		return 0
+	}
+	n := len(s.B)
+	k := copy(s.Seg.b[n:], p)
+	s.B = s.Seg.b[: n+k : n+k]
+	return k
+}

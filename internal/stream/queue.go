@@ -51,6 +51,7 @@ type Queue struct {
 	urgent  atomic.Int32  // messages of Urgent that were not handed over completely
 
 	mu      sync.Mutex
+	ledger  Ledger // nil: none
 	ents    []entry
 	head    int // first entry that is not completely sent
 	inWrite int // entries, from head on, that a write is looking at now
@@ -119,6 +120,25 @@ func NewQueue(conn net.Conn, fail func(error)) *Queue {
 	return q
 }
 
+// Ledger counts the bytes of several queues together. Charge takes bytes that wait,
+// negative: that have left or were dropped. It is called with the queue locked.
+type Ledger interface{ Charge(n int64) }
+
+// Count has the bytes that wait to be sent, from now on, counted by l too. It is called
+// once at most.
+func (q *Queue) Count(l Ledger) {
+	q.mu.Lock()
+	q.ledger = l
+	q.chargeLocked(q.pending.Load())
+	q.mu.Unlock()
+}
+
+func (q *Queue) chargeLocked(n int64) {
+	if q.ledger != nil && n != 0 {
+		q.ledger.Charge(n)
+	}
+}
+
 // Append adds a message and gives back the position of its first byte. It
 // sends nothing: the caller calls Flush when it has appended all that it has.
 // Append never blocks. Error ErrClosed, or the error that writing met.
@@ -143,6 +163,7 @@ func (q *Queue) Append(m *Message) (start uint64, err error) {
 		first = false
 	}
 	q.addCopyLocked(m.Trailer, m.Tag, &first)
+	q.chargeLocked(int64(q.end - start))
 	return start, nil
 }
 
@@ -167,6 +188,7 @@ func (q *Queue) Urgent(header []byte, after uint64) error {
 	from := q.copyHeaderLocked(header)
 	q.hdr.Retain()
 	q.pending.Add(int64(len(header)))
+	q.chargeLocked(int64(len(header)))
 	q.urgent.Add(1)
 	q.ents = slices.Insert(q.ents, i, entry{
 		b: q.hdr.Bytes()[from:q.hdrUsed:q.hdrUsed], seg: q.hdr, tag: NoTag, first: true, urgent: true,
@@ -261,6 +283,7 @@ func (q *Queue) Remove(tag uint64) (removed, stayed int) {
 				removed++
 			}
 			q.pending.Add(-int64(len(e.b)))
+			q.chargeLocked(-int64(len(e.b)))
 			if e.seg != nil {
 				e.seg.Release()
 			}
@@ -441,6 +464,7 @@ func (q *Queue) advanceLocked() {
 	n := q.wrote
 	q.inWrite = 0
 	q.pending.Add(-int64(n))
+	q.chargeLocked(-int64(n))
 	q.wakeDrainsLocked()
 	for n > 0 {
 		e := &q.ents[q.head]
@@ -514,7 +538,7 @@ func (q *Queue) Close() {
 		}
 	}
 	q.ents, q.head = nil, 0
-	q.pending.Store(0)
+	q.chargeLocked(-q.pending.Swap(0))
 	q.urgent.Store(0)
 	clear(q.vec[:])
 	if q.hdr != nil {
