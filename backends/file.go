@@ -16,13 +16,15 @@ const fileWorkers = 8
 // out by a few goroutines of its own, overlapping changes in the order of their
 // arrival. Make it with OpenFile; the methods are safe for concurrent use.
 //
-// Stages: Submit checks and accepts (acceptLocked), a worker takes the oldest
-// request that waits for nothing (work), makes the system calls with no lock
-// held (fileWorker.do), and completes it with its own batch (endLocked).
+// Stages: Submit checks and accepts (acceptLocked), and carries small requests out
+// that need no disk (submitQuickly). Of the others a worker takes the oldest that
+// waits for nothing (work), makes the system calls with no lock held (fileWorker.do),
+// and completes it with its own batch (endLocked).
 type File struct {
 	f        *os.File
 	fd       int // of f, for the system calls that os does not have
 	block    bool
+	quick    quickness
 	info     Info
 	pool     *Pool
 	watchers Watchers
@@ -50,6 +52,7 @@ type fileOp struct {
 	waits   int       // older overlapping changes that have not ended
 	blocks  []*fileOp // younger ones that wait for this one
 	started bool
+	did     bool // submitQuickly has carried it out
 	cohort  *cohort
 	inAll   opLink
 	inDirty opLink

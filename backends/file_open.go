@@ -42,6 +42,7 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 	if err := d.measure(path, o); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	d.measureQuickness()
 	for range fileWorkers {
 		d.workers.Go(d.work)
 	}

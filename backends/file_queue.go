@@ -39,10 +39,16 @@ func (l *opRing) remove(o *fileOp) {
 	}
 }
 
-// Submit queues reqs for the workers.
+// Submit carries out what is quick, and queues the rest of reqs for the workers.
 func (d *File) Submit(b *Batch, reqs []*Request) {
+	d.submitQuickly(b, d.accept(b, reqs))
+}
+
+// accept takes reqs. It gives those that are quick, which are not queued, as a list.
+func (d *File) accept(b *Batch, reqs []*Request) (quick *fileOp) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	end, bytes := &quick, uint64(0)
 	for _, r := range reqs {
 		res := Failed(Aborted)
 		if !d.closed {
@@ -52,11 +58,22 @@ func (d *File) Submit(b *Batch, reqs []*Request) {
 			b.Complete(r, res)
 			continue
 		}
-		d.acceptLocked(r)
+		op := d.acceptLocked(r)
+		switch {
+		case op.waits > 0:
+		case d.quickly(r, bytes):
+			op.started = true
+			bytes += r.Length
+			*end, end = op, &op.next
+		default:
+			d.readyLocked(op)
+		}
 	}
+	return quick
 }
 
-func (d *File) acceptLocked(r *Request) {
+// acceptLocked makes an operation of r, and has it wait for older changes.
+func (d *File) acceptLocked(r *Request) *fileOp {
 	op := d.free
 	if op == nil {
 		op = new(fileOp)
@@ -76,9 +93,7 @@ func (d *File) acceptLocked(r *Request) {
 		}
 		d.changes.add(op)
 	}
-	if op.waits == 0 {
-		d.readyLocked(op)
-	}
+	return op
 }
 
 func (d *File) readyLocked(op *fileOp) {
