@@ -57,12 +57,21 @@ func (s *session) request(p *pdu) error {
 	switch where {
 	case placeOutside:
 	case placeEarly:
+		if s.fenced(p) {
+			s.plug(p.bhs.CmdSN())
+			break
+		}
 		err = s.hold(p)
 	case placeNext:
-		err = s.dispatch(p)
+		if s.fenced(p) {
+			s.taken(p)
+		} else {
+			err = s.dispatch(p)
+		}
 		for err == nil && len(s.held) > 0 && s.turn(s.held[0].bhs.CmdSN()) {
 			err = s.dispatchHeld()
 		}
+		s.clearFences()
 	}
 	return err
 }

@@ -71,6 +71,7 @@ type session struct {
 	free   *task
 	held   []pdu // wait for their turn, ascending by CmdSN
 	heldB  int   // bytes of data in held
+	fences []fence
 	neg    *wire.Negotiator
 	text   textExchange
 	logout *wire.LogoutRequest

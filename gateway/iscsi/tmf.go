@@ -93,8 +93,11 @@ func (s *session) taskManagement(p *pdu) error {
 	default:
 		f.answer(&s.batch, wire.FunctionRejected)
 	}
-	if !exists {
+	switch {
+	case !exists:
 		f.answer(&s.batch, wire.LUNDoesNotExist)
+	case r.Immediate && clearsSet(r.Function):
+		s.fence(&r)
 	}
 	return nil
 }
@@ -109,6 +112,9 @@ func (f *function) done(b *backends.Batch, res backends.Result) {
 	s := f.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !f.answered && !s.quiet && res.OK() {
+		s.silenceEndedLocked(b, f)
+	}
 	if !f.answered && !s.quiet && s.coveredLocked(f) {
 		f.code = code
 		s.waiting = append(s.waiting, f)
@@ -122,15 +128,28 @@ func (f *function) done(b *backends.Batch, res backends.Result) {
 // goroutine; its answer comes before that of f.
 func (s *session) coveredLocked(f *function) (covered bool) {
 	s.tasks.each(func(t *task) {
-		switch {
-		case t.state != taskCollecting && t.state != taskRunning:
-		case f.only != 0:
-			covered = covered || t.number == f.only
-		default:
-			covered = covered || t.number <= f.upto && (f.everywhere || t.lun == f.lun)
-		}
+		covered = covered || (t.state == taskCollecting || t.state == taskRunning) && f.covers(t)
 	})
 	return covered
+}
+
+// covers tells whether f is for t.
+func (f *function) covers(t *task) bool {
+	if f.only != 0 {
+		return t.number == f.only
+	}
+	return t.number <= f.upto && (f.everywhere || t.lun == f.lun)
+}
+
+// silenceEndedLocked ends the tasks that f covers and whose answer waits for data: they
+// came to their end by themselves just before f could stop them. After the answer of f
+// there is none.
+func (s *session) silenceEndedLocked(b *backends.Batch, f *function) {
+	s.tasks.each(func(t *task) {
+		if t.state == taskEnded && f.covers(t) {
+			s.silentLocked(b, t)
+		}
+	})
 }
 
 // late is called by the timer.
@@ -201,8 +220,13 @@ func (f *function) RunBatch(*backends.Batch) {
 func (s *session) abortTask(f *function, r *wire.TaskManagementRequest) {
 	s.mu.Lock()
 	t := s.tasks.find(r.ReferencedTaskTag)
-	if t != nil && (t.lun != r.LUN || !t.immediate && t.cmdSN != r.RefCmdSN) {
+	if t != nil && t.lun != r.LUN {
 		t = nil
+	}
+	if t != nil && !t.immediate && t.cmdSN != r.RefCmdSN {
+		s.mu.Unlock()
+		f.answer(&s.batch, wire.FunctionRejected) // it runs, and it is not the one that is meant
+		return
 	}
 	begun := t != nil && t.state != taskHeld && t.state != taskEnded
 	if begun {
@@ -213,9 +237,9 @@ func (s *session) abortTask(f *function, r *wire.TaskManagementRequest) {
 	case t == nil || begun:
 	case t.state == taskHeld:
 		s.voidHeld(t)
-		s.silentLocked(t)
+		s.silentLocked(&s.batch, t)
 	default:
-		s.silentLocked(t)
+		s.silentLocked(&s.batch, t)
 	}
 	lost := t == nil && s.win.place(r.RefCmdSN) != placeOutside && r.RefCmdSN.Less(r.CmdSN)
 	s.mu.Unlock()
@@ -263,12 +287,12 @@ func (s *session) endUnbegun(r *wire.TaskManagementRequest) {
 			return
 		}
 		s.voidHeld(t)
-		s.silentLocked(t)
+		s.silentLocked(&s.batch, t)
 	})
 }
 
 // silentLocked ends a task that the device server does not know, without an answer.
-func (s *session) silentLocked(t *task) {
+func (s *session) silentLocked(b *backends.Batch, t *task) {
 	s.placeLocked(t)
-	s.freeLocked(&s.batch, t)
+	s.freeLocked(b, t)
 }
