@@ -5,6 +5,7 @@ package iscsi
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	wire "pathgate/internal/iscsi"
@@ -161,7 +162,7 @@ func (s *Server) refuseConnection(p *Peer, tsih uint16) error {
 	s.mu.Lock()
 	se := s.handles[tsih]
 	s.mu.Unlock()
-	if se == nil || se.key.initiator != p.Initiator || se.key.isid != p.ISID {
+	if se == nil || !strings.EqualFold(se.key.initiator, p.Initiator) || se.key.isid != p.ISID {
 		return refuse(wire.LoginSessionDoesNotExist, fmt.Errorf("there is no session %d", tsih))
 	}
 	return refuse(wire.LoginCantIncludeInSession, errors.New("one connection per session"))

@@ -41,6 +41,12 @@ func (s *session) listen(d time.Duration) {
 		t = time.Now().Add(d)
 	}
 	_ = s.c.nc.SetReadDeadline(t)
+	s.mu.Lock()
+	over := s.over != nil
+	s.mu.Unlock()
+	if over { // told meanwhile: the deadline that was to wake us is gone
+		_ = s.c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // interval is how often the state of a session is looked at; not positive: never.

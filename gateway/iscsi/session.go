@@ -5,6 +5,7 @@ package iscsi
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +95,10 @@ func newSession(c *conn, p wire.Params) *session {
 		c: c, params: p, since: time.Now(), discovery: p.SessionType == wire.DiscoverySession,
 		ended: make(chan struct{}), send: p.SendFraming(),
 	}
-	s.key = nexusKey{initiator: p.InitiatorName, isid: c.peer.ISID, target: p.TargetName, tag: c.peer.PortalGroupTag}
+	s.key = nexusKey{
+		initiator: strings.ToLower(p.InitiatorName), isid: c.peer.ISID,
+		target: strings.ToLower(p.TargetName), tag: c.peer.PortalGroupTag,
+	}
 	return s
 }
 
@@ -224,7 +228,8 @@ func (s *session) pause() error {
 }
 
 // finish ends the session: all tasks are aborted, and those that wait for this
-// nexus go on when the last one has ended. A logout is answered then.
+// nexus go on when the last one has ended. A logout is answered then; without one
+// the connection ends before, since tasks may take their time.
 func (s *session) finish(err error) {
 	clear(s.ready)
 	s.ready = s.ready[:0]
@@ -235,20 +240,26 @@ func (s *session) finish(err error) {
 	s.mu.Lock()
 	s.quiet = true
 	s.mu.Unlock()
+	done := make(chan struct{})
 	if s.nexus != nil {
-		done := make(chan struct{})
 		s.nexus.Close(&s.batch, func(*backends.Batch, backends.Result) { close(done) })
 		s.batch.Run()
-		<-done
-		s.drain()
-		s.handle.close()
+	} else {
+		close(done)
 	}
+	if s.logout == nil {
+		if !errors.Is(err, errProtocol) && !errors.Is(err, errSilent) && !errors.Is(err, errDoubted) {
+			s.c.settle()
+		}
+		_ = s.c.nc.Close()
+	}
+	<-done
+	s.drain()
+	s.handle.close()
 	s.dropTasks()
 	s.c.srv.abandon(s)
 	if s.logout != nil {
 		s.answerLogout(wire.LogoutSuccess)
-	}
-	if !errors.Is(err, errProtocol) && !errors.Is(err, errSilent) && !errors.Is(err, errDoubted) {
 		s.c.settle()
 	}
 }

@@ -4,6 +4,7 @@ package iscsi
 
 import (
 	"slices"
+	"strings"
 
 	wire "pathgate/internal/iscsi"
 )
@@ -120,10 +121,10 @@ func (s *session) sendTargets(what string) wire.Text {
 	srv := s.c.srv
 	if !s.discovery {
 		own := s.params.TargetName
-		switch what {
-		case "", own:
+		switch {
+		case what == "" || strings.EqualFold(what, own):
 			return s.records([]string{own})
-		case wire.SendTargetsAll:
+		case what == wire.SendTargetsAll:
 			return wire.Text{{Key: wire.KeySendTargets, Value: wire.ValueReject}}
 		}
 		return nil
@@ -134,8 +135,9 @@ func (s *session) sendTargets(what string) wire.Text {
 		return s.records(names)
 	case what == "":
 		return wire.Text{{Key: wire.KeySendTargets, Value: wire.ValueReject}}
-	case slices.Contains(names, what):
-		return s.records([]string{what})
+	}
+	if i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, what) }); i >= 0 {
+		return s.records(names[i : i+1])
 	}
 	return nil
 }

@@ -213,6 +213,7 @@ func (n *Negotiator) learnSessionType(in Text) error {
 	if n.role != Target || !ok || n.state[idSessionType].got { // what was said first holds
 		return nil
 	}
+	was := n.session
 	switch v {
 	case NormalSession.String():
 		n.session = NormalSession
@@ -220,6 +221,9 @@ func (n *Negotiator) learnSessionType(in Text) error {
 		n.session = DiscoverySession
 	default:
 		return fault(CodeSessionType, "unknown SessionType")
+	}
+	if n.exchanges > 1 && n.session != was { // who may log in where was decided by it
+		return fault(CodeNegotiation, "SessionType comes late, and changes the session")
 	}
 	return nil
 }
