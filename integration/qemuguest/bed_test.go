@@ -37,64 +37,63 @@ func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
 // bed is a gateway with a target portal, for vm1 alone and with CHAP.
 type bed struct {
 	g      *gate.Gate
-	config gate.Config
-	portal string
+	portal string         // where clients find it
 	secret string         // the file with the secret
-	paths  []*proxy.Proxy // to the LUN of vm1/root, two of them, if it is on one
-	file   string         // what is behind that LUN
+	front  *proxy.Proxy   // between clients and the portal, if there is to be one
+	target *tgtd.Server   // with the LUN of vm1/root, if it is on one
+	paths  []*proxy.Proxy // to that LUN, two of them
+	file   string         // what is behind it
 }
 
-// newBed starts a gateway with the disks of c.
-func newBed(t *testing.T, c gate.Config) *bed {
+// options say what a bed is made of.
+type options struct {
+	gate.Config
+	front bool
+	lun   *tgtd.LUN // the disk, over two portals, each behind a proxy of its own
+}
+
+// aLUN is a LUN for options; a file is made for it.
+func aLUN(size int64) *tgtd.LUN {
+	return &tgtd.LUN{SizeBytes: size, SCSIID: "pathgate-qemu-1", SCSISN: "qemu1"}
+}
+
+// newBed starts a gateway, and waits for its disks.
+func newBed(t *testing.T, o options) *bed {
 	t.Helper()
 	b := &bed{secret: filepath.Join(t.TempDir(), "secret")}
 	if err := os.WriteFile(b.secret, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.start(t, c)
-	return b
-}
-
-// newLUNBed starts a gateway with one disk: a LUN of tgtd over two portals, each behind
-// a proxy of its own. Two adapters make four paths of them.
-func newLUNBed(t *testing.T, size int64, c gate.Config) *bed {
-	t.Helper()
-	b := &bed{secret: filepath.Join(t.TempDir(), "secret"), file: memFile(t, "lun")}
-	if err := os.WriteFile(b.secret, []byte(secret), 0o600); err != nil {
-		t.Fatal(err)
+	if o.lun != nil {
+		b.file = memFile(t, "lun")
+		l := *o.lun
+		l.File = b.file
+		b.target = tgtd.New(t, tgtd.Options{
+			Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
+			Targets: []tgtd.Target{{Name: "iqn.2026-11.test:disk", LUNs: []tgtd.LUN{l}}},
+		})
+		target := gate.Target{}
+		for _, p := range b.target.Portals() {
+			x := proxy.MustNew(t, proxy.Options{Target: p, Protocol: proxy.ISCSI, Seed: 1})
+			b.paths = append(b.paths, x)
+			target.Portals = append(target.Portals, x.Addr())
+		}
+		o.Targets = []gate.Target{target}
 	}
-	srv := tgtd.New(t, tgtd.Options{
-		Portals: []string{"127.0.0.1:0", "127.0.0.1:0"},
-		Targets: []tgtd.Target{{Name: "iqn.2026-11.test:disk", LUNs: []tgtd.LUN{
-			{File: b.file, SizeBytes: size, SCSIID: "pathgate-qemu-1", SCSISN: "qemu1"},
-		}}},
-	})
-	target := gate.Target{}
-	for _, p := range srv.Portals() {
-		x := proxy.MustNew(t, proxy.Options{Target: p, Protocol: proxy.ISCSI, Seed: 1})
-		b.paths = append(b.paths, x)
-		target.Portals = append(target.Portals, x.Addr())
-	}
-	c.Targets = []gate.Target{target}
-	b.start(t, c)
+	b.start(t, o)
+	b.available(t)
 	b.settle(t)
 	return b
 }
 
-// settle waits until all paths to the LUN are used.
-func (b *bed) settle(t *testing.T) {
-	t.Helper()
-	b.g.WaitUp(t, 2*len(b.paths), limit)
-}
-
 // start starts the gateway. Another process may take the portal first: then another
 // is tried.
-func (b *bed) start(t *testing.T, c gate.Config) {
+func (b *bed) start(t *testing.T, o options) {
 	t.Helper()
+	c := o.Config
 	if c.VM == "" {
 		c.VM = fmt.Sprintf("{initiators: [%q], chap: {user: %s, secret-file: %q}}", name, user, b.secret)
 	}
-	more := c.ISCSI
 	var err error
 	for range 5 {
 		a, perr := port.Free(netip.MustParseAddr("127.0.0.1"))
@@ -102,10 +101,15 @@ func (b *bed) start(t *testing.T, c gate.Config) {
 			t.Fatal(perr)
 		}
 		b.portal = a.String()
-		c.ISCSI = fmt.Sprintf("{listen: [%q]%s}", b.portal, more)
-		b.config, b.g = c, gate.Make(t, c)
+		listen := fmt.Sprintf("%q", b.portal)
+		if o.front {
+			b.front = proxy.MustNew(t, proxy.Options{Target: b.portal, Protocol: proxy.ISCSI, Seed: 1})
+			listen = fmt.Sprintf("{address: %q, advertise: [%q]}", b.portal, b.front.Addr())
+			b.portal = b.front.Addr()
+		}
+		c.ISCSI = fmt.Sprintf("{listen: [%s]%s}", listen, o.ISCSI)
+		b.g = gate.Make(t, c)
 		if err = b.g.Start(); err == nil {
-			b.available(t)
 			return
 		}
 		if !strings.Contains(err.Error(), "address already in use") {
@@ -128,6 +132,15 @@ func (b *bed) available(t *testing.T) {
 	})
 }
 
+// settle waits until all paths to the LUN are used: two adapters make two of each
+// portal.
+func (b *bed) settle(t *testing.T) {
+	t.Helper()
+	if b.paths != nil {
+		b.g.WaitUp(t, 2*len(b.paths), limit)
+	}
+}
+
 // attach gives the words of the options that `pathgate attach vm1 --qemu` prints for a
 // front-end, as a shell takes them.
 func (b *bed) attach(t *testing.T, over string) []string {
@@ -144,14 +157,6 @@ func (b *bed) attach(t *testing.T, over string) []string {
 	return strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")
 }
 
-// behind gives the words with portal in place of the gateway's own.
-func (b *bed) behind(words []string, portal string) (list []string) {
-	for _, w := range words {
-		list = append(list, strings.ReplaceAll(w, `"portal":"`+b.portal+`"`, `"portal":"`+portal+`"`))
-	}
-	return list
-}
-
 // onSCSI gives the words with kind ("scsi-hd", "scsi-block") in place of virtio-blk.
 func onSCSI(words []string, kind string) []string {
 	list := []string{"-device", "virtio-scsi-pci"}
@@ -161,10 +166,21 @@ func onSCSI(words []string, kind string) []string {
 	return list
 }
 
-// front starts a proxy for the connections of QEMU.
-func (b *bed) front(t *testing.T) *proxy.Proxy {
+// node gives what follows -object, and what follows the first -blockdev, of the words.
+func node(t *testing.T, words []string) (object, blockdev string) {
 	t.Helper()
-	return proxy.MustNew(t, proxy.Options{Target: b.portal, Protocol: proxy.ISCSI, Seed: 1})
+	for i, w := range words[:len(words)-1] {
+		switch {
+		case w == "-object":
+			object = words[i+1]
+		case w == "-blockdev" && blockdev == "":
+			blockdev = words[i+1]
+		}
+	}
+	if object == "" || blockdev == "" {
+		t.Fatalf("no node in %q", words)
+	}
+	return object, blockdev
 }
 
 // memFile is a file in memory that is not there yet; it goes with the test.
@@ -176,6 +192,17 @@ func memFile(t *testing.T, name string) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return filepath.Join(dir, name)
+}
+
+// shortDir is a directory whose name fits into that of a unix socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "qemuguest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // run runs a command that has to succeed, and gives what it prints.

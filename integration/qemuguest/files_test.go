@@ -73,7 +73,7 @@ func TestGuestUnderPathCuts(t *testing.T) {
 // called while the guest writes.
 func filesUnderPathCuts(t *testing.T, over string, then func(*bed)) {
 	t.Helper()
-	b := newLUNBed(t, 64*mib, gate.Config{})
+	b := newBed(t, options{lun: aLUN(64 * mib)})
 	vm := boot(t, filesScript, b.attach(t, over), func(o *guest.Options) { o.Reboots = 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"pathgate/integration/gate"
 	"pathgate/integration/guest"
 	"pathgate/integration/proxy"
 )
@@ -51,16 +50,15 @@ func stampProgram(t *testing.T) string {
 // stamps is a guest that writes stamps through a proxy in front of the gateway.
 type stamps struct {
 	*bed
-	front *proxy.Proxy
-	vm    *guest.Guest
+	vm *guest.Guest
 }
 
 // newStamps starts the guest, with its disk on a LUN over two paths.
-func newStamps(t *testing.T, words func(b *bed, front string) []string) *stamps {
+func newStamps(t *testing.T, o options, words func(*bed) []string) *stamps {
 	t.Helper()
-	s := &stamps{bed: newLUNBed(t, 32*mib, gate.Config{Timeouts: map[string]string{"drain": "5s"}})}
-	s.front = s.bed.front(t)
-	s.vm = boot(t, stampScript, words(s.bed, s.front.Addr()), func(o *guest.Options) {
+	o.front, o.lun, o.Timeouts = true, aLUN(32*mib), map[string]string{"drain": "5s"}
+	s := &stamps{bed: newBed(t, o)}
+	s.vm = boot(t, stampScript, words(s.bed), func(o *guest.Options) {
 		o.Programs = []string{stampProgram(t)}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -105,9 +103,7 @@ func (s *stamps) end(t *testing.T) {
 // and started, and killed and started, while the guest writes. libiscsi logs in again and
 // sends again what was not answered; nothing old lands over what is newer.
 func TestGuestUnderCutsAndRestarts(t *testing.T) {
-	s := newStamps(t, func(b *bed, front string) []string {
-		return onSCSI(b.behind(b.attach(t, "iscsi"), front), "scsi-hd")
-	})
+	s := newStamps(t, options{}, func(b *bed) []string { return onSCSI(b.attach(t, "iscsi"), "scsi-hd") })
 	s.front.MustSet(proxy.Fault{Kind: proxy.Reset})
 	s.flow(t)
 	s.restart(t, func() {
