@@ -164,27 +164,31 @@ func parseISCSIListen(s string) (ListenAddr, error) {
 
 var errInitiator = errors.New("is neither an iSCSI name, an address nor a network")
 
+const initiatorRule = iscsiNameRule + ", lower case; or such as 192.0.2.7, 10.1.0.0/16, fd00::/64"
+
+// add takes the name or the network of an initiator; false: it is neither.
+func (c *VMISCSIConfig) add(s string) bool {
+	if ValidISCSIName(s) {
+		c.Names = append(c.Names, s)
+		return true
+	}
+	network, err := parseNetwork(s)
+	if err == nil {
+		c.Networks = append(c.Networks, network)
+	}
+	return err == nil
+}
+
 func (d *decoder) vmISCSI(v value, key string) (c VMISCSIConfig) {
 	o := d.object(v, key, "initiators", "chap", "redirect")
 	o.list("initiators", func(v value, key string) {
-		var name string
-		var network netip.Prefix
-		parseInto(d, v, key, &name, func(s string) (string, error) {
-			if ValidISCSIName(s) {
-				return s, nil
-			}
-			var err error
-			if network, err = parseNetwork(s); err != nil {
+		var text string
+		parseInto(d, v, key, &text, func(s string) (string, error) {
+			if !c.add(s) {
 				return "", errInitiator
 			}
-			return "", nil
-		}, iscsiNameRule+", lower case; or such as 192.0.2.7, 10.1.0.0/16, fd00::/64")
-		switch {
-		case name != "":
-			c.Names = append(c.Names, name)
-		case network.IsValid():
-			c.Networks = append(c.Networks, network)
-		}
+			return s, nil
+		}, initiatorRule)
 	})
 	if v, key, ok := o.get("chap"); ok {
 		c.CHAP = d.initiatorCHAP(v, key)

@@ -79,6 +79,11 @@ type iscsiClient struct {
 // initiator is not logged in yet. chap may be nil.
 func (b *targetBed) initiator(t *testing.T, name string, chap *iscsi.CHAP) *iscsiClient {
 	t.Helper()
+	return newISCSIClient(t, name, chap)
+}
+
+func newISCSIClient(t *testing.T, name string, chap *iscsi.CHAP) *iscsiClient {
+	t.Helper()
 	c := &iscsiClient{t: t}
 	c.k = must[*iscsi.Connector](t)(iscsi.New(iscsi.Config{
 		InitiatorName: "iqn.2026-11.test:" + name, Adapter: name,
@@ -105,8 +110,13 @@ func (c *iscsiClient) names(b *targetBed) (names []string, err error) {
 // login waits for the outcome of a login to a VM's target.
 func (c *iscsiClient) login(b *targetBed, vm string) *backends.Loss {
 	c.t.Helper()
+	return c.loginTo(b.cfg.ISCSI.TargetName(vm), b.portal)
+}
+
+func (c *iscsiClient) loginTo(target, portal string) *backends.Loss {
+	c.t.Helper()
 	h := &loginListener{make(chan struct{}, 1), make(chan backends.Loss, 1)}
-	c.nexus = c.k.Connect(backends.TargetPortal{Target: b.cfg.ISCSI.TargetName(vm), Portal: b.portal}, h)
+	c.nexus = c.k.Connect(backends.TargetPortal{Target: target, Portal: portal}, h)
 	c.t.Cleanup(c.logout)
 	select {
 	case <-h.up:
