@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pathgate/backends/embedded"
 	"pathgate/gateway"
 	"pathgate/gateway/control"
 )
@@ -52,11 +51,12 @@ func newDemoCmd() *cobra.Command {
 		Use:   "demo",
 		Short: "Show three VMs' shares of a LUN being held, also when a path is lost",
 		Long: `Run the whole gateway on this machine, with nothing but this program: an iSCSI
-target in a child process with portals on two loopback addresses, a path of a fixed
-rate to each from an adapter of its own, and three VMs whose disks are parts of the
-LUN. The VMs write, read back and compare. The table shows what each gets of the
-LUN beside what it is entitled to by its shares, while one VM goes idle and comes
-back, one path is cut and restored, and a priority is set.`,
+target ("pathgate target") in a child process with portals on two loopback addresses, a
+path of a fixed rate to each from an adapter of its own, and three VMs whose disks are
+parts of the LUN. The VMs write, read back and compare. The table shows what each gets
+of the LUN beside what it is entitled to by its shares, while one VM goes idle and comes
+back, one path is cut and restored, a priority is set, and the target is killed and
+started again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -65,7 +65,7 @@ back, one path is cut and restored, and a priority is set.`,
 			return d.run(ctx, keep)
 		},
 	}
-	cmd.Flags().BoolVar(&keep, "keep", false, "leave the temporary directory, with the gateway's log")
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave the temporary directory, with the log")
 	cmd.Flags().BoolVar(&plain, "plain", false, "print a line for each second on a terminal, too")
 	return cmd
 }
@@ -74,17 +74,16 @@ back, one path is cut and restored, and a priority is set.`,
 type demo struct {
 	screen *demoScreen
 	dir    string
-	target *embedded.Target
-	relays [2]*embedded.Relay // one before each portal: what is slow, and what is cut
+	log    *os.File // of the gateway and the target
+	target *demoStorage
+	relays [demoPaths]*relay // one before each portal: what is slow, and what is cut
 	gw     *gateway.Gateway
 	api    *control.Client
 	vms    []*demoVM
-	worst  time.Duration // longest request
-	begin  time.Time     // of the story
-	lost   chan struct{} // closed when the gateway has told of the lost path
-	moved  chan struct{} // closed when it has told of the failover
-	cut    atomic.Pointer[time.Time]
-	fenced atomic.Uint64 // writes that waited until an older one was fenced
+	begin  time.Time // of the story
+	worst  demoWorst
+	told   demoTold
+	fault  atomic.Pointer[demoFault] // the last that was made
 }
 
 // run sets everything up, shows it, and takes it down. The error is not nil when
@@ -99,47 +98,48 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 		}
 	}()
 	d.screen.printf("pathgate demo: a target, two paths, three VMs, all on this machine (state in %s)\n", d.dir)
-	if err := d.startTarget(ctx); err != nil {
+	if d.log, err = os.Create(filepath.Join(d.dir, "demo.log")); err != nil {
 		return err
 	}
-	defer d.stopTarget()
+	defer func() { err = errors.Join(err, d.log.Close()) }()
+	if err := d.startTarget(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stopTarget()) }()
 	stopped, err := d.startGateway(ctx)
 	if err != nil {
 		return err
 	}
-	err = d.show(ctx)
-	return errors.Join(err, stopped())
+	return errors.Join(d.show(ctx), stopped())
 }
 
-func (d *demo) startTarget(ctx context.Context) error {
-	target, err := embedded.Start(ctx, embedded.Options{
-		Dir: d.dir, Target: demoTarget, Portals: []string{"127.0.0.1:0", "127.0.0.2:0"},
-		LUNs: []embedded.LUN{{File: filepath.Join(d.dir, "lun.img"), Size: demoLUNSize}},
-	})
-	if err != nil {
-		return fmt.Errorf("start the embedded target: %w", err)
+// startTarget starts the target and leads the relays there, which it makes the first
+// time.
+func (d *demo) startTarget() (err error) {
+	if d.target, err = startDemoStorage(filepath.Join(d.dir, "lun.img"), d.log); err != nil {
+		return err
 	}
-	d.target = target
-	for i, p := range target.Portals() {
-		r, err := embedded.NewLimitedRelay(fmt.Sprintf("127.0.0.%d:0", i+1), p, demoPathRate)
-		if err != nil {
-			return errors.Join(err, target.Close())
+	for i, p := range d.target.served.Portals {
+		if d.relays[i] != nil {
+			d.relays[i].lead(p.Address)
+		} else if d.relays[i], err = newRelay(fmt.Sprintf("127.0.0.%d:0", i+1), p.Address, demoPathRate); err != nil {
+			return errors.Join(err, d.stopTarget())
 		}
-		d.relays[i] = r
 	}
 	return nil
 }
 
-func (d *demo) stopTarget() {
+func (d *demo) stopTarget() error {
 	for _, r := range d.relays {
 		if r != nil {
-			_ = r.Close()
+			r.close()
 		}
 	}
-	_ = d.target.Close()
+	return d.target.stop()
 }
 
-// demoConfig is what an operator would write.
+// demoConfig is what an operator would write. The cache is the kernel's, which a killed
+// target leaves as it is.
 const demoConfig = `state: %[1]s/state
 control: unix:%[1]s/control.sock
 initiator: iqn.2026-11.internal.pathgate:demo-host
@@ -150,7 +150,8 @@ targets:
   - {portals: ["%[2]s"], adapters: [vmhba0], bandwidth: %[5]dB/s}
   - {portals: ["%[3]s"], adapters: [vmhba1], bandwidth: %[5]dB/s}
 luns:
-  - {id: "*", selector: service-time, all-paths-down: queue, cache: protected, scheduler: {capacity: %[6]d, depth: %[7]d, over-margin: %[11]d}}
+  - {id: "*", selector: service-time, all-paths-down: queue, cache: protected,
+     reservation: {mode: exclusive-all-registrants}, scheduler: {capacity: %[6]d, depth: %[7]d, over-margin: %[11]d}}
 vms:
   - {name: vm1, disks: [{name: root, lun: "%[4]s", offset: 0, size: 64MiB, shares: %[8]d}]}
   - {name: vm2, disks: [{name: root, lun: "%[4]s", offset: 64MiB, size: 64MiB, shares: %[9]d}]}
@@ -162,7 +163,7 @@ timeouts: {failback: 1s}
 
 // startGateway runs the gateway and gives what stops it.
 func (d *demo) startGateway(ctx context.Context) (stopped func() error, err error) {
-	text := fmt.Sprintf(demoConfig, d.dir, d.relays[0].Addr(), d.relays[1].Addr(), "vmhba0:0:1",
+	text := fmt.Sprintf(demoConfig, d.dir, d.relays[0].addr(), d.relays[1].addr(), "vmhba0:0:0",
 		demoPathRate, demoCapacity, demoDepth, demoShares[0], demoShares[1], demoShares[2], demoMargin)
 	file := filepath.Join(d.dir, "pathgate.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -172,20 +173,16 @@ func (d *demo) startGateway(ctx context.Context) (stopped func() error, err erro
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(d.dir, "gateway.log"))
+	d.gw, err = gateway.New(cfg, gateway.Options{Logger: slog.New(slog.NewTextHandler(d.log, nil)), Version: control.BuildVersion()})
 	if err != nil {
 		return nil, err
-	}
-	d.gw, err = gateway.New(cfg, gateway.Options{Logger: slog.New(slog.NewTextHandler(log, nil)), Version: control.BuildVersion()})
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
 	}
 	running, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- d.gw.Run(running) }()
 	stopped = func() error {
 		cancel()
-		return errors.Join(<-done, log.Close())
+		return <-done
 	}
 	select {
 	case <-d.gw.Ready():
@@ -201,10 +198,10 @@ func (d *demo) startGateway(ctx context.Context) (stopped func() error, err erro
 
 // show runs the VMs and the story, and judges it.
 func (d *demo) show(ctx context.Context) error {
-	if err := d.waitPaths(ctx, len(d.relays)); err != nil {
+	if err := d.waitReady(ctx); err != nil {
 		return err
 	}
-	if err := d.printPaths(ctx); err != nil {
+	if err := d.printSetup(ctx); err != nil {
 		return err
 	}
 	stop := make(chan struct{})
@@ -226,60 +223,6 @@ func (d *demo) show(ctx context.Context) error {
 	return errors.Join(err, d.verdict())
 }
 
-// waitPaths waits until n paths are in use.
-func (d *demo) waitPaths(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, demoPatience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		paths, err := d.api.Paths(ctx)
-		if err != nil {
-			return fmt.Errorf("wait for %d paths: %w", n, err)
-		}
-		used := usedPaths(paths)
-		if used >= n {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d paths after %v (see %s)", used, n, demoPatience, filepath.Join(d.dir, "gateway.log"))
-		}
-	}
-}
-
-func usedPaths(paths []control.Path) (n int) {
-	for _, p := range paths {
-		if p.Used {
-			n++
-		}
-	}
-	return n
-}
-
-func (d *demo) printPaths(ctx context.Context) error {
-	paths, err := d.api.Paths(ctx)
-	if err != nil {
-		return err
-	}
-	disks, err := d.api.Disks(ctx)
-	if err != nil {
-		return err
-	}
-	d.screen.printf("target   %s, process %d", demoTarget, d.target.Pid())
-	for _, p := range paths {
-		d.screen.printf("path     %s   %s -> %s   %s, %s, carries %d requests of 4 KiB a second",
-			p.Name, p.Adapter, p.Portal, p.Health, p.Access, demoCapacity/len(d.relays))
-	}
-	for i, k := range disks {
-		e := k.Extents[0]
-		d.screen.printf("disk     %s   %d MiB of %s at %d MiB, %d of %d paths, shares %d",
-			k.Name, k.Size>>20, e.Device, e.Offset>>20, k.PathsUp, k.PathsTotal, demoShares[i])
-	}
-	return nil
-}
-
 // verdict tells of the data, and is an error unless nothing went wrong.
 func (d *demo) verdict() error {
 	var ios, failed, wrong uint64
@@ -291,7 +234,8 @@ func (d *demo) verdict() error {
 			d.screen.printf("%s: %v", vm.name, vm.lastErr)
 		}
 	}
-	d.screen.printf("%d I/Os, %d errors, %d wrong blocks; the slowest I/O took %v, %s", ios, failed, wrong, d.worst.Round(time.Millisecond), d.slowReason())
+	d.screen.printf("%d I/Os, %d errors, %d wrong blocks; the slowest I/O took %v, in phase %d",
+		ios, failed, wrong, d.worst.took.Round(time.Millisecond), d.worst.phase)
 	if failed > 0 || wrong > 0 || ios == 0 {
 		return fmt.Errorf("demo: %d errors, %d wrong blocks in %d I/Os", failed, wrong, ios)
 	}
@@ -306,12 +250,4 @@ func (d *demo) wrongData() error {
 		}
 	}
 	return nil
-}
-
-// slowReason tells what the longest wait was most likely for.
-func (d *demo) slowReason() string {
-	if d.fenced.Load() > 0 {
-		return "a write that had to wait until an older one to its block was fenced"
-	}
-	return "most of it in the queue behind its VM's own"
 }

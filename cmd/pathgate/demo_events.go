@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -27,11 +26,29 @@ func (d *demo) lastEvent(ctx context.Context) (uint64, error) {
 // demoTelling bounds the wait for what the gateway tells of the cut.
 const demoTelling = 500 * time.Millisecond
 
-// tell prints what the gateway says of the lost path, as it comes, and closes
-// lost and moved. A failover is told only if a request was in flight on that path.
+// demoFault is what was done to the paths.
+type demoFault struct {
+	at   time.Time
+	name string // "the cut"
+}
+
+// demoTold is closed bit by bit as the gateway tells of what was done.
+type demoTold struct {
+	lost  chan struct{} // a path
+	moved chan struct{} // the requests of a lost path go over another
+	down  chan struct{} // no path is left
+}
+
+func newDemoTold() demoTold {
+	return demoTold{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+}
+
+// tell prints what the gateway says of lost paths, as it comes, and closes what d.told
+// has for it. A failover is told only if a request was in flight on that path.
 func (d *demo) tell(ctx context.Context, from uint64) {
-	lost := sync.OnceFunc(func() { close(d.lost) })
-	moved := sync.OnceFunc(func() { close(d.moved) })
+	lost := sync.OnceFunc(func() { close(d.told.lost) })
+	moved := sync.OnceFunc(func() { close(d.told.moved) })
+	down := sync.OnceFunc(func() { close(d.told.down) })
 	for e, err := range d.api.Follow(ctx, control.EventQuery{From: from + 1}, control.FollowOptions{}) {
 		if err != nil {
 			return
@@ -39,22 +56,23 @@ func (d *demo) tell(ctx context.Context, from uint64) {
 		text, then := "", func() {}
 		switch e.Kind {
 		case gateway.KindPathDown.String():
-			text = fmt.Sprintf("path %s is lost %v after the cut: %s", e.Path, d.sinceCut(e), e.Message)
+			text = fmt.Sprintf("path %s is lost%s: %s", e.Path, d.since(e), e.Message)
 			then = lost
 		case gateway.KindFailover.String():
-			text = fmt.Sprintf("failover complete %v after the cut: %s request(s) that were in flight went out on the other path",
-				d.sinceCut(e), cmp.Or(attr(e, "requests"), "0"))
+			text = fmt.Sprintf("failover complete%s: %s request(s) that were in flight were sent again, on a living path",
+				d.since(e), cmp.Or(attr(e, "requests"), "0"))
 			then = moved
 		case gateway.KindGhostHeld.String():
 			text = fmt.Sprintf("%s write(s) may still run on the lost path: a newer one to the same blocks waits", attr(e, "requests"))
 		case gateway.KindFenceDone.String():
-			held := cmp.Or(attr(e, "held"), "0")
-			if n, err := strconv.ParseUint(held, 10, 64); err == nil {
-				d.fenced.Add(n)
-			}
-			text = fmt.Sprintf("old writes of %s are fenced by %s: %s newer write(s) go on", e.Path, attr(e, "method"), held)
+			text = fmt.Sprintf("old writes of %s are fenced by %s%s: %s newer write(s) go on",
+				e.Path, attr(e, "method"), d.since(e), cmp.Or(attr(e, "held"), "0"))
 		case gateway.KindFailback.String():
 			text = fmt.Sprintf("path %s has been stable and is in use again", e.Path)
+		case gateway.KindAllPathsDown.String():
+			text, then = fmt.Sprintf("no path is left%s: requests wait", d.since(e)), down
+		case gateway.KindPathsRestored.String():
+			text = fmt.Sprintf("there is a path again%s", d.since(e))
 		default:
 			continue
 		}
@@ -63,13 +81,13 @@ func (d *demo) tell(ctx context.Context, from uint64) {
 	}
 }
 
-// sinceCut is 0 before the cut.
-func (d *demo) sinceCut(e control.Event) time.Duration {
-	cut := d.cut.Load()
-	if cut == nil {
-		return 0
+// since tells how long before e the last fault was made: " 290µs after the cut".
+func (d *demo) since(e control.Event) string {
+	f := d.fault.Load()
+	if f == nil {
+		return ""
 	}
-	return e.Time.Sub(*cut).Round(10 * time.Microsecond)
+	return fmt.Sprintf(" %v after %s", e.Time.Sub(f.at).Round(10*time.Microsecond), f.name)
 }
 
 // tellOver waits for the gateway to hold that a VM has had more than its part, and tells
@@ -89,7 +107,7 @@ func (d *demo) tellOver(ctx context.Context, vm string) error {
 			if s := &shares[i]; s.VM == vm && s.Over {
 				at, text := d.elapsed(), overText(s)
 				select {
-				case <-d.moved:
+				case <-d.told.moved:
 				case <-ctx.Done():
 				}
 				d.screen.say(at, text)

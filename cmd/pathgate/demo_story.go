@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -26,8 +25,8 @@ type demoPhase struct {
 	title string
 	// begin makes what the title says.
 	begin func(ctx context.Context, d *demo) error
-	// paths are those in use then; ticks is how many are counted, behind the first that
-	// ends so: that one is of the change itself.
+	// paths are those in use then, for good; ticks is how many are counted, behind the
+	// first that ends so: that one is of the change itself.
 	paths, ticks int
 	// want is what each VM is to get, in percent of what all get together.
 	want [demoVMs]float64
@@ -55,9 +54,8 @@ func demoPhases() []demoPhase {
 		}, {
 			title: "path vmhba1 is cut: half is left, of which vm3's 15 % are 30 %", paths: 1, ticks: 4,
 			begin: func(ctx context.Context, d *demo) error {
-				now := time.Now()
-				d.cut.Store(&now)
-				d.relays[1].Cut()
+				d.fault.Store(&demoFault{time.Now(), "the cut"})
+				d.relays[1].cut()
 				return d.tellOver(ctx, d.vms[2].name)
 			},
 			want: [demoVMs]float64{40, 40, 20},
@@ -67,11 +65,36 @@ func demoPhases() []demoPhase {
 			// vm1: 40 % of two paths is 80 % of one; the others share the rest.
 			want: [demoVMs]float64{80, 40. / 3, 20. / 3},
 		}, {
-			title: "path vmhba1 is restored", paths: 2, ticks: 3,
-			begin: func(_ context.Context, d *demo) error { return d.relays[1].Restore() },
+			title: "path vmhba1 is restored", paths: 2, ticks: 4,
+			begin: func(_ context.Context, d *demo) error { return d.relays[1].restore() },
+			want:  [demoVMs]float64{42.5, 42.5, 15},
+		}, {
+			title: "the target is killed and started again: VMs wait, and see no error", paths: 2, ticks: 3,
+			begin: func(ctx context.Context, d *demo) error { return d.killTarget(ctx) },
 			want:  [demoVMs]float64{42.5, 42.5, 15},
 		},
 	}
+}
+
+// killTarget kills the target's process, with what it has in hand, and starts another
+// when the gateway has no path left.
+func (d *demo) killTarget(ctx context.Context) error {
+	d.fault.Store(&demoFault{time.Now(), "the kill"})
+	if err := d.target.kill(); err != nil {
+		return fmt.Errorf("kill the target: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	select {
+	case <-d.told.down:
+	case <-ctx.Done():
+		return fmt.Errorf("the gateway has not told that the target is gone: %w", ctx.Err())
+	}
+	if err := d.startTarget(); err != nil {
+		return err
+	}
+	d.screen.say(d.elapsed(), fmt.Sprintf("the target serves again, as process %d", d.target.pid()))
+	return nil
 }
 
 func (d *demo) setPriority(ctx context.Context, vm string, to int64) error {
@@ -85,7 +108,7 @@ func (d *demo) story(ctx context.Context) (results []demoResult, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.lost, d.moved = make(chan struct{}), make(chan struct{})
+	d.told = newDemoTold()
 	following, stop := context.WithCancel(ctx)
 	var teller sync.WaitGroup
 	teller.Go(func() { d.tell(following, from) })
@@ -99,11 +122,6 @@ func (d *demo) story(ctx context.Context) (results []demoResult, err error) {
 			return results, err
 		}
 		results = append(results, r)
-	}
-	select {
-	case <-d.lost:
-	default:
-		return results, errors.New("the gateway told of no lost path")
 	}
 	return results, nil
 }
@@ -132,15 +150,27 @@ func (d *demo) phase(ctx context.Context, number int, p *demoPhase) (demoResult,
 			return r, err
 		}
 		d.screen.tick(&t)
-		d.worst = max(d.worst, t.slowest)
+		d.worst.add(number, t.slowest)
 		if settled {
 			r.add(&t)
 		}
-		if settled = t.paths == p.paths; !settled && time.Now().After(deadline) {
-			return r, fmt.Errorf("%d paths in use after %v, not %d", t.paths, demoPatience, p.paths)
+		if settled = t.steady == p.paths; !settled && time.Now().After(deadline) {
+			return r, fmt.Errorf("%d paths in use for good after %v, not %d", t.steady, demoPatience, p.paths)
 		}
 	}
 	return r, nil
+}
+
+// demoWorst is the longest that one request has taken, and when.
+type demoWorst struct {
+	took  time.Duration
+	phase int
+}
+
+func (w *demoWorst) add(phase int, took time.Duration) {
+	if took > w.took {
+		w.took, w.phase = took, phase
+	}
 }
 
 func (d *demo) elapsed() time.Duration { return time.Since(d.begin) }
@@ -166,6 +196,7 @@ type demoSecond struct {
 	vms     [demoVMs]demoCell
 	total   uint64  // requests of all VMs
 	paths   int     // in use at its end
+	steady  int     // those of them that are not on probation after a loss
 	part    float64 // of the capacity that is left, in percent
 	slowest time.Duration
 }
@@ -198,7 +229,8 @@ func (d *demo) look(ctx context.Context, c *demoCursor) (s demoSecond, err error
 		return s, err
 	}
 	now := d.cursor()
-	s.elapsed, s.length, s.paths = now.at.Sub(d.begin), now.at.Sub(c.at), usedPaths(paths)
+	s.elapsed, s.length = now.at.Sub(d.begin), now.at.Sub(c.at)
+	s.paths, s.steady = usedPaths(paths)
 	if len(luns) > 0 {
 		s.part = 100 * luns[0].Kappa
 	}

@@ -69,7 +69,7 @@ func TestDemoSummary(t *testing.T) {
 	if strings.Contains(got, "all shares were held") {
 		t.Errorf("held and not held in\n%s", got)
 	}
-	if got := demoSummary(nil); !strings.Contains(got, "cut short after 0 of 6 phases\n") || strings.Contains(got, "held") {
+	if got := demoSummary(nil); !strings.Contains(got, "cut short after 0 of 7 phases\n") || strings.Contains(got, "held") {
 		t.Errorf("no phase:\n%s", got)
 	}
 	nothing := demoResult{number: 1, phase: &phases[0]}

@@ -8,20 +8,20 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"pathgate/backends/embedded"
+	"pathgate/integration/gotgt"
 )
 
 // GotgtCommand is the first argument of the process that ServeGotgt is for.
-const GotgtCommand = embedded.Command
+const GotgtCommand = gotgt.Command
 
 // ServeGotgt is gotgt in a process of its own, which startGotgt starts.
-func ServeGotgt(args []string) error { return embedded.Main(args) }
+func ServeGotgt(args []string) error { return gotgt.Main(args) }
 
 // startGotgt serves a file with gotgt. Its sessions hang once in a while, and with
 // each ping that initiators send after 5 s.
 func startGotgt(ctx context.Context, file string) (*contender, error) {
-	t, err := embedded.Start(ctx, embedded.Options{
-		Target: "iqn.2026-11.test:gotgt", Portals: []string{"127.0.0.1"}, LUNs: []embedded.LUN{{File: file, Size: diskBytes}},
+	t, err := gotgt.Start(ctx, gotgt.Options{
+		Target: "iqn.2026-11.test:gotgt", Portals: []string{"127.0.0.1"}, LUNs: []gotgt.LUN{{File: file, Size: diskBytes}},
 	})
 	if err != nil {
 		return nil, err

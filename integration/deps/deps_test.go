@@ -136,6 +136,28 @@ func TestWatchedModules(t *testing.T) {
 	}
 }
 
+// TestProgramHasNoPeers: what only tests use is not in the program.
+func TestProgramHasNoPeers(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "./cmd/pathgate")
+	cmd.Dir = root
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, "pathgate/gateway") {
+		t.Fatalf("the program has no gateway: %s", out)
+	}
+	for _, p := range linked {
+		for _, peer := range []string{"github.com/gostor/gotgt/...", "github.com/sirupsen/logrus", "pathgate/integration/..."} {
+			if matches(peer, p) {
+				t.Errorf("the program imports %s", p)
+			}
+		}
+	}
+}
+
 func TestEveryPackageIsDocumented(t *testing.T) {
 	own, _ := list(t)
 	for _, p := range own {
@@ -202,6 +224,7 @@ func TestFaults(t *testing.T) {
 		{"gateway", pkg{ImportPath: "pathgate/gateway", Imports: []string{"pathgate/share", "pathgate/backends/file", "go.etcd.io/bbolt"}}, ""},
 		{"gateway imports cmd", pkg{ImportPath: "pathgate/gateway", Imports: []string{"pathgate/cmd/pathgate"}}, "cmd/pathgate"},
 		{"integration imports cmd", pkg{ImportPath: "pathgate/integration/x", Imports: []string{"pathgate/cmd/pathgate"}}, "cmd/pathgate"},
+		{"another test bed imports gotgt", pkg{ImportPath: "pathgate/integration/x", Imports: []string{"github.com/gostor/gotgt/pkg/scsi"}}, "gotgt"},
 		{"cmd imports integration", pkg{ImportPath: "pathgate/cmd/pathgate", Imports: []string{"pathgate/integration/tgtd"}}, "integration/tgtd"},
 		{"a test imports cmd", pkg{ImportPath: "pathgate/share", TestImports: []string{"pathgate/cmd/pathgate"}}, "a test of share"},
 		{"an outer test imports cmd", pkg{ImportPath: "pathgate/integration/x", XTestImports: []string{"pathgate/cmd/pathgate"}}, "a test of integration/x"},

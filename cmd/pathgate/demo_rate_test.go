@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+package main
 
 import (
-	"bytes"
-	"io"
 	"math/rand/v2"
-	"net"
 	"testing"
 	"time"
 )
@@ -82,60 +79,5 @@ func TestRateChunk(t *testing.T) {
 		if got := newRate(perSecond).chunk(); got != want {
 			t.Errorf("%d/s: chunks of %d bytes, want %d", perSecond, got, want)
 		}
-	}
-	if newRate(0) != nil {
-		t.Error("a rate of 0 is a link that carries nothing, want one without a bound")
-	}
-}
-
-// TestLimitedRelay: what goes out over one connection and comes back over it takes the
-// time that the rate allows for both ways together, and arrives whole.
-func TestLimitedRelay(t *testing.T) {
-	const perSecond, size = 1 << 20, 256 << 10
-	echo, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer echo.Close()
-	go func() {
-		c, err := echo.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		_, _ = io.Copy(c, c)
-		_ = c.(*net.TCPConn).CloseWrite()
-	}()
-	r, err := NewLimitedRelay("127.0.0.1:0", echo.Addr().String(), perSecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	c, err := net.Dial("tcp", r.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	sent := bytes.Repeat([]byte("pathgate"), size/8)
-	begin := time.Now()
-	written := make(chan error, 1)
-	go func() {
-		_, err := c.Write(sent)
-		_ = c.(*net.TCPConn).CloseWrite()
-		written <- err
-	}()
-	got, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(begin)
-	if least := 2*size*time.Second/perSecond - rateSlack; took < least {
-		t.Errorf("%d bytes there and back took %v, want at least %v", size, took, least)
-	}
-	if !bytes.Equal(got, sent) {
-		t.Errorf("%d bytes came back, other than the %d sent", len(got), len(sent))
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+package gotgt
 
 import (
 	"bufio"
@@ -21,9 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Command is the first argument of a process that is a target. It is not for
-// people, and hidden from help.
-const Command = "embedded-target"
+// Command is the first argument of a process that is a target.
+const Command = "gotgt-target"
 
 // ready is what the process says on its standard output once it listens.
 const ready = "ready\n"
@@ -32,7 +31,7 @@ const ready = "ready\n"
 // until that is closed or the parent dies. args are what follows Command: none.
 func Main(args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s: started by pathgate itself, takes no arguments", Command)
+		return fmt.Errorf("%s: started by a test, takes no arguments", Command)
 	}
 	logrus.SetOutput(io.Discard)
 	logrus.SetLevel(logrus.PanicLevel) // it formats every PDU otherwise
@@ -66,7 +65,7 @@ func Main(args []string) error {
 func (j *job) serve(ended chan<- error) error {
 	cfg := &config.Config{ISCSITargets: map[string]config.ISCSITarget{}}
 	group := []uint64{}
-	for i, p := range append(append([]string{}, j.Portals...), j.Advertise...) {
+	for i, p := range j.Portals {
 		cfg.ISCSIPortals = append(cfg.ISCSIPortals, config.ISCSIPortalInfo{ID: uint16(i), Portal: p})
 		group = append(group, uint64(i))
 	}

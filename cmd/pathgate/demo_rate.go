@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+package main
 
 import (
 	"io"
@@ -20,22 +20,15 @@ const (
 )
 
 // rate is a link of so many bytes per second, first come, first served, for all
-// connections and both directions together. nil is a link without a bound. It is
-// safe for concurrent use.
+// connections and both directions together. Safe for concurrent use.
 type rate struct {
-	perSecond int64
+	perSecond int64 // more than 0
 
 	mu   sync.Mutex
 	free time.Time // when all that was taken is across
 }
 
-// newRate gives nil for 0 or less.
-func newRate(perSecond int64) *rate {
-	if perSecond <= 0 {
-		return nil
-	}
-	return &rate{perSecond: perSecond}
-}
+func newRate(perSecond int64) *rate { return &rate{perSecond: perSecond} }
 
 // chunk is how many bytes to take at most.
 func (l *rate) chunk() int {
@@ -59,10 +52,6 @@ func (l *rate) take(now time.Time, n int) (across time.Time) {
 
 // copy carries bytes until from ends or either fails.
 func (l *rate) copy(to, from *net.TCPConn) error {
-	if l == nil {
-		_, err := io.Copy(to, from)
-		return err
-	}
 	buf := make([]byte, l.chunk())
 	for {
 		n, err := from.Read(buf)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+//go:build integration
+
+package gotgt
 
 import (
 	"bytes"
@@ -206,46 +208,11 @@ func TestStopAndCont(t *testing.T) {
 	p.read(0, 512)
 }
 
-func TestRelayCutsOnePath(t *testing.T) {
-	target := start(t, Options{})
-	r, err := NewRelay("127.0.0.1:0", target.Portals()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	through, direct := connect(t, DefaultTarget, r.Addr(), 1), connect(t, DefaultTarget, target.Portals()[1], 1)
-	through.write(0, bytes.Repeat([]byte{5}, 512))
-	r.Cut()
-	if l := through.awaitDown(); l.Class != backends.LossReset {
-		t.Errorf("a cut is a loss of class %v", l.Class)
-	}
-	if r.Cuts() != 1 || r.Passed() != 1 {
-		t.Errorf("%d connections cut, %d passed", r.Cuts(), r.Passed())
-	}
-	if c, err := net.Dial("tcp", r.Addr()); err == nil {
-		t.Error("a cut relay takes connections", c.Close())
-	}
-	if direct.read(0, 512)[0] != 5 {
-		t.Error("the other path does not work")
-	}
-	if err := r.Restore(); err != nil {
-		t.Fatal(err)
-	}
-	through.awaitUp()
-	if through.read(0, 512)[0] != 5 {
-		t.Error("the path does not work after its return")
-	}
-}
-
 // TestOnlyLoopback: gotgt listens on all addresses; only those of the loopback
 // interface answer.
 func TestOnlyLoopback(t *testing.T) {
-	if out, err := exec.Command("ip", "netns", "add", "pgembedded").CombinedOutput(); err != nil {
-		t.Skipf("no network of our own: %v: %s", err, out)
+	if out, err := exec.Command("ip", "netns", "add", "pggotgt").CombinedOutput(); err != nil {
+		t.Fatalf("no network of our own: %v: %s", err, out)
 	}
 	run := func(args ...string) {
 		t.Helper()
@@ -253,12 +220,12 @@ func TestOnlyLoopback(t *testing.T) {
 			t.Fatalf("ip %v: %v: %s", args, err, out)
 		}
 	}
-	t.Cleanup(func() { run("netns", "del", "pgembedded") })
-	run("link", "add", "pgemb0", "type", "veth", "peer", "name", "pgemb1", "netns", "pgembedded")
-	run("addr", "add", "198.18.77.1/30", "dev", "pgemb0")
-	run("link", "set", "pgemb0", "up")
-	run("-n", "pgembedded", "addr", "add", "198.18.77.2/30", "dev", "pgemb1")
-	run("-n", "pgembedded", "link", "set", "pgemb1", "up")
+	t.Cleanup(func() { run("netns", "del", "pggotgt") })
+	run("link", "add", "pggot0", "type", "veth", "peer", "name", "pggot1", "netns", "pggotgt")
+	run("addr", "add", "198.18.77.1/30", "dev", "pggot0")
+	run("link", "set", "pggot0", "up")
+	run("-n", "pggotgt", "addr", "add", "198.18.77.2/30", "dev", "pggot1")
+	run("-n", "pggotgt", "link", "set", "pggot1", "up")
 	target := start(t, Options{})
 	_, port, err := net.SplitHostPort(target.Portals()[0])
 	if err != nil {
@@ -271,11 +238,11 @@ func TestOnlyLoopback(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	_, open, _ := net.SplitHostPort(l.Addr().String())
 	dial := func(port string) error {
-		return exec.Command("ip", "netns", "exec", "pgembedded", "timeout", "2",
+		return exec.Command("ip", "netns", "exec", "pggotgt", "timeout", "2",
 			"bash", "-c", "exec 3<>/dev/tcp/198.18.77.1/"+port).Run()
 	}
 	if err := dial(open); err != nil {
-		t.Skipf("the test network does not work: %v", err)
+		t.Fatalf("the test network does not work: %v", err)
 	}
 	if err := dial(port); err == nil {
 		t.Error("the target answers on a network")
@@ -288,23 +255,19 @@ func TestOtherInitiators(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 256)
 	connect(t, DefaultTarget, target.Portals()[0], 1).write(0, data)
 	for _, portal := range target.Portals() {
-		if tool, err := exec.LookPath("iscsi-inq"); err == nil {
-			out, err := exec.Command(tool, "iscsi://"+portal+"/"+DefaultTarget+"/1").CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "Vendor:GOSTOR") {
-				t.Errorf("iscsi-inq: %v: %s", err, out)
-			}
+		out, err := exec.Command("iscsi-inq", "iscsi://"+portal+"/"+DefaultTarget+"/1").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "Vendor:GOSTOR") {
+			t.Errorf("iscsi-inq: %v: %s", err, out)
 		}
-		if tool, err := exec.LookPath("qemu-img"); err == nil {
-			copied := filepath.Join(t.TempDir(), "copy")
-			out, err := exec.Command(tool, "dd", "bs=4096", "count=1", "-O", "raw",
-				"if=iscsi://"+portal+"/"+DefaultTarget+"/1", "of="+copied).CombinedOutput()
-			if err != nil {
-				t.Errorf("qemu-img: %v: %s", err, out)
-				continue
-			}
-			if got, err := os.ReadFile(copied); err != nil || !bytes.Equal(got, data) {
-				t.Errorf("qemu-img read something else: %v", err)
-			}
+		copied := filepath.Join(t.TempDir(), "copy")
+		out, err = exec.Command("qemu-img", "dd", "bs=4096", "count=1", "-O", "raw",
+			"if=iscsi://"+portal+"/"+DefaultTarget+"/1", "of="+copied).CombinedOutput()
+		if err != nil {
+			t.Errorf("qemu-img: %v: %s", err, out)
+			continue
+		}
+		if got, err := os.ReadFile(copied); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("qemu-img read something else: %v", err)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+package gotgt
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultTarget is the target name that Options have when they give none.
-const DefaultTarget = "iqn.2026-11.internal.pathgate:embedded"
+const DefaultTarget = "iqn.2026-11.internal.pathgate:gotgt"
 
 // maxLUN is the highest LUN number that gotgt can tell from others.
 const maxLUN = 255
@@ -27,9 +27,6 @@ type Options struct {
 	// Portals are loopback addresses, each with a port or without. Those that
 	// have no port, or port 0, share a free one. Empty: 127.0.0.1 and 127.0.0.2.
 	Portals []string
-	// Advertise lists further portals that SendTargets names, in the portal
-	// group of the first process, such as the addresses of relays.
-	Advertise []string
 	// LUNs are numbered from 1. At least one, at most 255.
 	LUNs []LUN
 	// Exited is told when a process ended that should not have, and is started
@@ -49,12 +46,11 @@ type LUN struct {
 
 // job is what one process is told to do, as JSON on its standard input.
 type job struct {
-	Target    string   `json:"target"`
-	GroupTag  uint16   `json:"groupTag"`
-	Port      uint16   `json:"port"`
-	Portals   []string `json:"portals"`
-	Advertise []string `json:"advertise"`
-	LUNs      []jobLUN `json:"luns"`
+	Target   string   `json:"target"`
+	GroupTag uint16   `json:"groupTag"`
+	Port     uint16   `json:"port"`
+	Portals  []string `json:"portals"`
+	LUNs     []jobLUN `json:"luns"`
 }
 
 type jobLUN struct {
@@ -102,7 +98,6 @@ func (o Options) jobs() ([]job, error) {
 			j.Portals[k] = netip.AddrPortFrom(netip.MustParseAddr(a), port).String()
 		}
 	}
-	list[0].Advertise = o.Advertise
 	return list, nil
 }
 
@@ -113,12 +108,12 @@ func parsePortal(text string) (netip.AddrPort, error) {
 	if err != nil {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
-			return netip.AddrPort{}, fmt.Errorf("portal %q of the embedded target: not an IP address with or without a port", text)
+			return netip.AddrPort{}, fmt.Errorf("portal %q of gotgt: not an IP address with or without a port", text)
 		}
 		addr = netip.AddrPortFrom(a, 0)
 	}
 	if !addr.Addr().IsLoopback() {
-		return netip.AddrPort{}, fmt.Errorf("portal %q of the embedded target: not a loopback address", text)
+		return netip.AddrPort{}, fmt.Errorf("portal %q of gotgt: not a loopback address", text)
 	}
 	return addr, nil
 }
@@ -126,11 +121,11 @@ func parsePortal(text string) (netip.AddrPort, error) {
 // makeFiles makes the LUNs' files as long as they have to be.
 func (o Options) makeFiles() ([]jobLUN, error) {
 	if len(o.LUNs) == 0 || len(o.LUNs) > maxLUN {
-		return nil, fmt.Errorf("embedded target %s: %d LUNs, must be 1 to %d", o.Target, len(o.LUNs), maxLUN)
+		return nil, fmt.Errorf("gotgt target %s: %d LUNs, must be 1 to %d", o.Target, len(o.LUNs), maxLUN)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("directory of embedded target %s: %w", o.Target, err)
+		return nil, fmt.Errorf("directory of gotgt target %s: %w", o.Target, err)
 	}
 	var list []jobLUN
 	seen := map[string]bool{}
@@ -140,12 +135,12 @@ func (o Options) makeFiles() ([]jobLUN, error) {
 			path = filepath.Join(dir, path)
 		}
 		if l.Size == 0 || l.Size%512 != 0 || l.Size > 1<<62 || seen[path] {
-			return nil, fmt.Errorf("LUN %d of embedded target %s: file %s, size %d: sizes are positive multiples of 512, files not used twice",
+			return nil, fmt.Errorf("LUN %d of gotgt target %s: file %s, size %d: sizes are positive multiples of 512, files not used twice",
 				i+1, o.Target, path, l.Size)
 		}
 		seen[path] = true
 		if err := makeFile(path, int64(l.Size)); err != nil {
-			return nil, fmt.Errorf("LUN %d of embedded target %s: %w", i+1, o.Target, err)
+			return nil, fmt.Errorf("LUN %d of gotgt target %s: %w", i+1, o.Target, err)
 		}
 		list = append(list, jobLUN{Number: uint16(i + 1), ID: identity(o.Target, i+1), File: path})
 	}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+//go:build integration
+
+package gotgt
 
 import (
 	"bytes"
@@ -13,7 +15,7 @@ import (
 	"pathgate/backends/iscsi"
 )
 
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 // path is a session to LUN 1 over one portal.
 type path struct {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+//go:build integration
+
+package gotgt
 
 import (
 	"fmt"

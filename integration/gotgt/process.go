@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package embedded
+package gotgt
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ const (
 	restartFirst = 10 * time.Millisecond // pause before a restart, doubled each time
 	restartMost  = time.Second
 	restartCalm  = 5 * time.Second // a process that ran so long is sound
-	startTimeout = 10 * time.Second
+	startTimeout = 60 * time.Second
 	stderrKept   = 4096 // bytes of the end of what the process says
 )
 
