@@ -45,7 +45,7 @@ func (i *Info) demands(r *Request) (limit uint64, need Caps, payload int64) {
 		}
 		return uint64(i.MaxTransfer), CanVerify, int64(r.Length)
 	case CompareAndWrite:
-		return uint64(i.MaxTransfer), CanCompareAndWrite, int64(2 * r.Length)
+		return i.CompareLimit(), CanCompareAndWrite, int64(2 * r.Length)
 	case Unmap:
 		return i.MaxUnmap, CanUnmap, 0
 	case WriteZeroes:
@@ -60,4 +60,13 @@ func (i *Info) demands(r *Request) (limit uint64, need Caps, payload int64) {
 	default: // Flush has no range
 		return 0, 0, -1
 	}
+}
+
+// CompareLimit gives the longest range of a CompareAndWrite; 0: any.
+func (i *Info) CompareLimit() uint64 {
+	limit := uint64(i.MaxTransfer)
+	if i.MaxCompare != 0 && (limit == 0 || uint64(i.MaxCompare) < limit) {
+		limit = uint64(i.MaxCompare)
+	}
+	return limit
 }

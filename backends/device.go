@@ -75,6 +75,9 @@ type Info struct {
 	// MaxAtomic is the longest Write that is done wholly or not at all, for readers
 	// and over a loss of power. 0: no more is promised than one logical block.
 	MaxAtomic uint32
+	// MaxCompare is the longest CompareAndWrite, which is one step for readers too.
+	// 0: as MaxTransfer.
+	MaxCompare uint32
 	// OptimalTransfer is the preferred Length; 0: none.
 	OptimalTransfer uint32
 	// Caps tells what the device does.
@@ -116,6 +119,9 @@ const (
 	Rotational
 	// MultiConn: Flush and FUA cover the completed writes of all connections.
 	MultiConn
+	// Shared: others change the medium, who do not know of this device. What is
+	// several requests here is no single step for them.
+	Shared
 )
 
 // Has tells whether all of want are among c.

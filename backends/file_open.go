@@ -107,6 +107,7 @@ func (d *File) measure(path string, o FileOptions) error {
 		return fmt.Errorf("file %s: block size %d is neither 512 nor 4096", path, o.BlockSize)
 	}
 	d.info.PhysicalBlock = max(d.info.PhysicalBlock, d.info.LogicalBlock)
+	d.info.MaxCompare = d.info.LogicalBlock // a read may see a part of more
 	unit := uint64(d.info.LogicalBlock)
 	if o.Size == 0 {
 		o.Size = uint64(size) / unit * unit

@@ -31,6 +31,10 @@ type Disk struct {
 	free    *op          // for re-use, linked by next
 	limiter *diskLimiter // nil: none was needed yet
 	paced   int          // outstanding changes that are sent piece by piece
+	alone   int          // outstanding operations that nothing may overlap
+	waiting int          // those that wait for an older one
+	order   uint64       // of the newest operation that was begun
+	compare uint64       // the longest CompareAndWrite that is one request below, in bytes
 	resets  []*reset     // waiting for operations to end
 	closed  bool
 	drained *sync.Cond
@@ -144,6 +148,10 @@ func (d *Disk) deviceChanged(backends.Change) {
 	}
 }
 
+// anyPiece are capabilities that a disk has when one piece has them; of the others
+// all have to.
+const anyPiece = backends.ReadOnly | backends.Rotational | backends.Shared
+
 // refreshLocked builds Info from those of the pieces and tells what differs.
 func (d *Disk) refreshLocked() backends.Change {
 	old := d.info
@@ -173,17 +181,15 @@ func (d *Disk) refreshLocked() backends.Change {
 		info.PhysicalBlock = max(info.PhysicalBlock, dev.PhysicalBlock)
 		info.OptimalTransfer = max(info.OptimalTransfer, dev.OptimalTransfer)
 		info.WriteCache = max(info.WriteCache, dev.WriteCache)
-		caps &= dev.Caps | backends.ReadOnly | backends.Rotational
-		info.Caps |= dev.Caps & (backends.ReadOnly | backends.Rotational)
+		caps &= dev.Caps | anyPiece
+		info.Caps |= dev.Caps & anyPiece
 		info.Degraded = appendDegraded(info.Degraded, p, dev.Degraded)
 	}
-	info.Caps |= caps &^ (backends.ReadOnly | backends.Rotational)
+	info.Caps |= caps &^ anyPiece
 	if d.readOnly {
 		info.Caps |= backends.ReadOnly
 	}
-	if len(d.pieces) > 1 {
-		info.Caps &^= backends.CanCompareAndWrite // not one step over two devices
-	}
+	d.compareLocked(&info)
 	if !info.Available && old.Available {
 		info.Size = old.Size // clients keep the disk that they opened
 	}
@@ -207,7 +213,7 @@ func difference(a, b backends.Info) backends.Change {
 	if a.Size != b.Size {
 		c |= backends.SizeChanged
 	}
-	if a.Caps != b.Caps || a.WriteCache != b.WriteCache || a.LogicalBlock != b.LogicalBlock {
+	if a.Caps != b.Caps || a.WriteCache != b.WriteCache || a.LogicalBlock != b.LogicalBlock || a.MaxCompare != b.MaxCompare {
 		c |= backends.CapsChanged
 	}
 	if len(a.Degraded) != len(b.Degraded) {
@@ -219,7 +225,8 @@ func difference(a, b backends.Info) backends.Change {
 	return c
 }
 
-// Info describes the disk. It sets no limits: the disk cuts requests itself.
+// Info describes the disk. It sets no limits but MaxCompare: the disk cuts requests
+// itself.
 func (d *Disk) Info() backends.Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()

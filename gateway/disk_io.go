@@ -5,7 +5,6 @@ package gateway
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"pathgate/backends"
 	"pathgate/share"
@@ -19,129 +18,6 @@ const (
 	// unlimitedPart bounds one part on a device that names no limit, in bytes.
 	unlimitedPart = 1 << 30
 )
-
-// op is one client request on its way. Its parts complete on any goroutine.
-// Guarded by Disk.mu, but for the parts' requests, which belong to the router
-// until they complete.
-type op struct {
-	disk       *Disk
-	prev, next *op
-	parent     *backends.Request
-	only       Part    // the one part of most requests
-	parts      []*Part // in order of their offset; of a paced op those that are out
-	spare      []*Part // for re-use
-	cursor     uint64  // where the next part starts
-	left       int     // parts that have not completed
-	paced      bool
-	aborted    bool
-	result     backends.Result
-	waiters    []*op     // later changes that overlap this paced one
-	waitsFor   *op       // the paced one that this one waits for
-	gate       share.Cmd // how the disk's limiter knows it; it must not move
-	gated      bool      // the limiter has to be told of its end
-	atGate     bool      // waits for the limiter
-	missed     bool      // counted in the limiter's missed
-}
-
-// Part is a piece of a client request on one device. It is what the router
-// schedules: the request's cost is charged to Flow.
-type Part struct {
-	backends.Request
-	Flow      *Flow
-	cmd       share.Cmd // how the scheduler knows it; it must not move
-	router    *Router
-	op        *op
-	at        uint64        // where the part begins in the client request, in bytes
-	use       uint64        // counts the uses of this Part, from 1; guarded by Disk.mu
-	aborting  atomic.Uint64 // the use that is to be aborted; 0: none
-	done      bool
-	taken     bool                // given back by the scheduler, never issued
-	redriving bool                // told by the device: in flight on a path that went down
-	windowed  bool                // counted in passThrough's window
-	parked    backends.ParkReason // told by the device, under its lock; 0: not held
-}
-
-// opList is the list of outstanding operations.
-type opList struct {
-	first, last *op
-	n           int
-}
-
-func (l *opList) add(o *op) {
-	o.prev = l.last
-	if l.last != nil {
-		l.last.next = o
-	} else {
-		l.first = o
-	}
-	l.last = o
-	l.n++
-}
-
-func (l *opList) remove(o *op) {
-	if o.prev != nil {
-		o.prev.next = o.next
-	} else {
-		l.first = o.next
-	}
-	if o.next != nil {
-		o.next.prev = o.prev
-	} else {
-		l.last = o.prev
-	}
-	o.prev, o.next = nil, nil
-	l.n--
-}
-
-// takeOpLocked gives an op for r.
-func (d *Disk) takeOpLocked(r *backends.Request) *op {
-	o := d.free
-	if o == nil {
-		o = new(op)
-	} else {
-		d.free = o.next
-		o.next = nil
-	}
-	o.disk, o.parent, o.result = d, r, backends.Done()
-	r.Lower = o
-	d.ops.add(o)
-	return o
-}
-
-// takePart gives an empty part of o.
-func (o *op) takePart() *Part {
-	if len(o.parts) == 0 && !o.paced {
-		return &o.only
-	}
-	if n := len(o.spare); n > 0 {
-		p := o.spare[n-1]
-		o.spare = o.spare[:n-1]
-		return p
-	}
-	return new(Part)
-}
-
-// giveLocked makes o, which has ended, ready for another use.
-func (d *Disk) giveLocked(o *op) {
-	for _, p := range o.parts {
-		o.recycle(p)
-	}
-	clear(o.parts)
-	o.parts = o.parts[:0]
-	o.parent, o.waiters = nil, nil
-	o.cursor, o.left, o.paced, o.aborted = 0, 0, false, false
-	o.waitsFor, o.gated, o.atGate = nil, false, false
-	o.next = d.free
-	d.free = o
-}
-
-// recycle empties p, which has completed.
-func (o *op) recycle(p *Part) {
-	p.Reset()
-	if p != &o.only && len(o.spare) < maxTogether {
-		o.spare = append(o.spare, p)
-	}
-}
 
 // out collects the parts that one call sends, so that each router gets them in
 // one call and without the disk's lock.
@@ -206,13 +82,23 @@ func (d *Disk) startLocked(b *backends.Batch, r *backends.Request, u *out) {
 // launchLocked begins o, unless it has to wait for an earlier one.
 func (d *Disk) launchLocked(o *op, u *out) {
 	r := o.parent
-	if d.paced > 0 && r.Op.Changes() {
-		if first := d.pacedOverlapLocked(r); first != nil {
+	if o.order == 0 {
+		d.order++
+		o.order = d.order
+		if r.Op == backends.CompareAndWrite && o.compare == asOne && r.Length > d.compare {
+			o.compare = comparing
+			d.alone++
+		}
+	}
+	if o.compare != asOne || d.paced+d.alone+d.waiting > 0 {
+		if first := d.blockerLocked(o); first != nil {
 			o.waitsFor = first
 			first.waiters = append(first.waiters, o)
+			d.waiting++
 			return
 		}
 	}
+	o.begun = true
 	if r.Op == backends.Flush {
 		d.flushLocked(o, u)
 		return
@@ -229,18 +115,6 @@ func (d *Disk) unattachedLocked() bool {
 		}
 	}
 	return len(d.pieces) == 0
-}
-
-// pacedOverlapLocked finds a change that is sent piece by piece and overlaps r.
-// r has to wait for it, or a late piece could land over r.
-func (d *Disk) pacedOverlapLocked(r *backends.Request) *op {
-	for o := d.ops.first; o != nil; o = o.next {
-		p := o.parent
-		if o.paced && p.Op.Changes() && r.Offset < p.Offset+p.Length && p.Offset < r.Offset+r.Length {
-			return o
-		}
-	}
-	return nil
 }
 
 // flushLocked sends one flush to each device that the disk has.
@@ -310,7 +184,7 @@ func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
 	q.op, q.router, q.Flow, q.done = o, p.router, p.flow, false
 	q.use++
 	q.aborting.Store(0)
-	q.Op, q.FUA, q.NoUnmap, q.FastZero = r.Op, r.FUA, r.NoUnmap, r.FastZero
+	q.Op, q.FUA, q.NoUnmap, q.FastZero = o.operation(), r.FUA, r.NoUnmap, r.FastZero
 	q.Origin, q.Completer, q.PathWait = r.Origin, q, p.wait
 	if q.Origin == nil {
 		q.Origin = d.origin
@@ -321,6 +195,10 @@ func (d *Disk) addPartLocked(o *op, p *piece, off, n uint64, u *out) {
 		q.Offset, q.Length = p.off+off-p.start, n
 		at := int(off - r.Offset)
 		switch {
+		case o.compare == comparing:
+			q.FUA = false // it reads
+		case o.compare == storing:
+			q.Data.AppendRange(r.Data, int(r.Length)+at, int(n))
 		case r.Op == backends.CompareAndWrite:
 			q.Data.AppendRange(r.Data, at, int(n))
 			q.Data.AppendRange(r.Data, int(r.Length)+at, int(n))
@@ -356,6 +234,14 @@ func (p *Part) Complete(b *backends.Batch, _ *backends.Request, res backends.Res
 		u.send(b)
 		return
 	}
+	if o.compare == comparing && o.left == 0 && o.result.OK() || d.refusedLocked(o) {
+		u := d.storeLocked(b, o)
+		d.mu.Unlock()
+		if u != nil {
+			u.send(b)
+		}
+		return
+	}
 	if o.left == 0 {
 		if !o.coveredLocked() && o.result.OK() {
 			o.result = backends.Failed(backends.Aborted)
@@ -368,17 +254,6 @@ func (p *Part) Complete(b *backends.Batch, _ *backends.Request, res backends.Res
 // coveredLocked tells whether the whole range has been made into parts.
 func (o *op) coveredLocked() bool {
 	return o.parent.Op == backends.Flush || o.cursor == o.parent.Offset+o.parent.Length
-}
-
-// drop takes p, which has completed, out of the parts.
-func (o *op) drop(p *Part) {
-	for i, q := range o.parts {
-		if q == p {
-			o.parts = append(o.parts[:i], o.parts[i+1:]...)
-			o.recycle(p)
-			return
-		}
-	}
 }
 
 // join gives the result of a whole from those of its parts: the failure that came
@@ -401,6 +276,9 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	d.ops.remove(o)
 	if o.paced {
 		d.paced--
+	}
+	if o.compare != asOne {
+		d.alone--
 	}
 	for _, p := range o.parts {
 		if o.result.OK() && r.Op == backends.Read {
@@ -447,6 +325,7 @@ func (w *relaunch) RunBatch(b *backends.Batch) {
 	u := outPool.Get().(*out)
 	d.mu.Lock()
 	for _, o := range w.ops {
+		d.waiting--
 		if o.aborted {
 			d.failLocked(b, o)
 		} else {
@@ -485,6 +364,7 @@ func (o *op) abortLocked(b *backends.Batch) {
 		return
 	case o.waitsFor != nil:
 		o.waitsFor.waiters = slices.DeleteFunc(o.waitsFor.waiters, func(w *op) bool { return w == o })
+		d.waiting--
 		d.failLocked(b, o)
 		return
 	}

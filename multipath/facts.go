@@ -94,6 +94,9 @@ func (d *Device) informLocked() (changed backends.Change) {
 		if f.maxBlocks > 0 {
 			least = min(least, f.maxBlocks)
 		}
+		if c := uint32(f.compare) * f.block; c > 0 && (i.MaxCompare == 0 || c < i.MaxCompare) {
+			i.MaxCompare = c
+		}
 		i.OptimalTransfer = max(i.OptimalTransfer, transferBytes(f.optimal, f.block))
 		if f.maxUnmap > 0 && f.maxUnmap < math.MaxUint32 {
 			m := uint64(f.maxUnmap) * uint64(f.block)
@@ -108,6 +111,9 @@ func (d *Device) informLocked() (changed backends.Change) {
 		}
 	}
 	d.lacks.weaken(&i.Caps)
+	if d.sharedLocked() {
+		i.Caps |= backends.Shared
+	}
 	d.noCache = d.noCache && n > 0
 	if least < math.MaxUint32 {
 		i.MaxTransfer = transferBytes(least, d.base.block)
@@ -132,7 +138,7 @@ func (d *Device) informLocked() (changed backends.Change) {
 		changed |= backends.AvailabilityChanged
 	}
 	if old.Caps != i.Caps || old.MaxTransfer != i.MaxTransfer || old.MaxUnmap != i.MaxUnmap ||
-		old.MaxZeroes != i.MaxZeroes || old.WriteCache != i.WriteCache {
+		old.MaxCompare != i.MaxCompare || old.MaxZeroes != i.MaxZeroes || old.WriteCache != i.WriteCache {
 		changed |= backends.CapsChanged
 	}
 	if len(old.Degraded) != len(i.Degraded) {

@@ -110,3 +110,23 @@ func TestH08SpaceLow(t *testing.T) {
 		}
 	})
 }
+
+// TestP12CompareLimit: what the paths take at once of COMPARE AND WRITE is told, so that
+// a longer one is not cut, nor sent to be refused.
+func TestP12CompareLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bd, _, _ := oneDisk(t, nil)
+		defer bd.stop()
+		d := bd.device()
+		info := d.Info()
+		if !info.Caps.Has(backends.CanCompareAndWrite) || info.MaxCompare != 8*info.LogicalBlock {
+			t.Fatalf("%+v", info)
+		}
+		n := uint64(info.MaxCompare) + uint64(info.LogicalBlock)
+		c := newCall(backends.CompareAndWrite, 0, n, 0)
+		do(d, c)
+		if res := c.wait(); res.Class != backends.IllegalRequest || res.Sent != backends.SentNone {
+			t.Errorf("a longer one: %+v", res)
+		}
+	})
+}

@@ -321,6 +321,9 @@ func TestH12ResetOffOnSharedLUN(t *testing.T) {
 					l.keys = []uint64{c.key}
 				}
 				bd.start(func(cfg *Config) { cfg.Rule = func(...string) Rule { return c.rule } })
+				if got, want := bd.device().Info().Caps.Has(backends.Shared), c.rule.Shared || c.key != 0; got != want {
+					t.Errorf("told as shared: %v, want %v", got, want)
+				}
 				w1, portal := cutUnder(t, bd, l, 3*time.Second)
 				mustOK(t, w1)
 				w2 := write(bd.device(), 0, 4096, 2)

@@ -156,6 +156,7 @@ func (pt *port) marked(p *Path, gen uint64, before []uint64, m marking) {
 	p.markedGen, p.token, p.known = gen, m.key, m.keys
 	p.foreign = slices.ContainsFunc(m.keys, func(k uint64) bool { return !d.ours(k) }) ||
 		m.res.Held && !slices.ContainsFunc(m.keys, d.ours)
+	out.change |= d.informLocked()
 	d.placeLocked(out, p, before)
 	if p.token != 0 {
 		p.tokens = []uint64{m.key}

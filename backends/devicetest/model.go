@@ -87,8 +87,10 @@ func (s *suite) limit(op backends.Op) uint64 {
 		limit = s.info.MaxUnmap
 	case backends.WriteZeroes:
 		limit = s.info.MaxZeroes
-	case backends.Read, backends.Write, backends.CompareAndWrite, backends.Verify:
+	case backends.Read, backends.Write, backends.Verify:
 		limit = s.maxTransfer()
+	case backends.CompareAndWrite:
+		limit = s.info.CompareLimit()
 	case backends.Flush, backends.Cache, backends.BlockStatus:
 	}
 	if limit == 0 {
@@ -128,7 +130,7 @@ func (m *model) random(r *rand.Rand, ops []backends.Op) *call {
 	case backends.Write:
 		data = randomBytes(r, n)
 	case backends.CompareAndWrite:
-		n = min(n, 4*s.block)
+		n = min(n, 4*s.block, s.limit(op))
 		data = append(bytes.Clone(m.bytes[off:off+n]), randomBytes(r, n)...)
 		if r.IntN(2) == 0 {
 			data[r.Uint64N(n)] ^= 0x55

@@ -21,6 +21,7 @@ type geometry struct {
 	// The longest request that the device takes, in bytes, a multiple of the
 	// logical block; 0: no limit.
 	maxTransfer, maxUnmap, maxZeroes uint64
+	compare                          uint64 // the same for COMPARE AND WRITE
 	optimal                          uint64 // preferred transfer in bytes; 0: none
 	atomic                           uint64 // longest WRITE ATOMIC in bytes; 0: none
 }
@@ -43,6 +44,9 @@ func newGeometry(info *backends.Info, cfg *UnitConfig) *geometry {
 		maxTransfer: whole(uint64(info.MaxTransfer)), optimal: uint64(info.OptimalTransfer),
 		maxUnmap: whole(info.MaxUnmap), maxZeroes: whole(info.MaxZeroes),
 	}
+	if g.compare = info.CompareLimit() &^ (block - 1); g.compare == 0 && info.CompareLimit() > 0 {
+		g.caps &^= backends.CanCompareAndWrite // not even a block
+	}
 	g.atomic = min(uint64(info.MaxAtomic), uint64(cfg.MaxTransfer)) &^ (block - 1)
 	if g.maxTransfer != 0 {
 		g.atomic = min(g.atomic, g.maxTransfer)
@@ -56,8 +60,10 @@ func newGeometry(info *backends.Info, cfg *UnitConfig) *geometry {
 // limit gives the longest request of op in bytes; 0: none.
 func (g *geometry) limit(op backends.Op) uint64 {
 	switch op {
-	case backends.Read, backends.Write, backends.CompareAndWrite, backends.Verify:
+	case backends.Read, backends.Write, backends.Verify:
 		return g.maxTransfer
+	case backends.CompareAndWrite:
+		return g.compare
 	case backends.Unmap:
 		return g.maxUnmap
 	case backends.WriteZeroes:

@@ -198,7 +198,7 @@ func (u *Unit) maxBlocks() uint64 { return uint64(u.cfg.MaxTransfer / u.cfg.Bloc
 // request.
 func (u *Unit) maxCompare() uint64 {
 	n := uint64(255)
-	if limit := u.geometry.Load().maxTransfer; limit != 0 {
+	if limit := u.geometry.Load().compare; limit != 0 {
 		n = min(n, limit/uint64(u.cfg.BlockSize))
 	}
 	return n
