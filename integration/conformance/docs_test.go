@@ -36,10 +36,6 @@ func reason(kind string, v verdict) string {
 		return "0 blocks do not mean all of the rest (WSNZ)"
 	case v.family() == "WriteAtomic16" && kind != "memory":
 		return "no more than a block is promised"
-	case kind == "lun" && v.family() == "OrWrite":
-		return "tgtd has no COMPARE AND WRITE, of which it is made"
-	case kind == "lun" && strings.Contains(test, "CompareAndWrite"):
-		return "tgtd has no COMPARE AND WRITE"
 	}
 	return ""
 }

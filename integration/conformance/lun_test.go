@@ -5,6 +5,7 @@
 package conformance
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -12,11 +13,12 @@ import (
 
 	"pathgate/backends"
 	"pathgate/backends/iscsi"
+	"pathgate/gateway"
 	"pathgate/integration/tgtd"
 	"pathgate/multipath"
 )
 
-// openLUNs gives n LUNs of tgtd, each over two paths of a path manager.
+// openLUNs gives n disks on LUNs of tgtd, each over two paths of a path manager.
 func openLUNs(t *testing.T, n int) (luns []backends.Device) {
 	t.Helper()
 	s := tgtd.New(t, tgtd.Options{
@@ -60,8 +62,13 @@ func openLUNs(t *testing.T, n int) (luns []backends.Device) {
 			t.Fatalf("%d paths are in use, want %d", usedPaths(m), 2*n)
 		}
 	}
-	for _, d := range m.Devices() {
-		luns = append(luns, managed{d})
+	for i, d := range m.Devices() {
+		rt := gateway.NewRouter(d, gateway.RouterOptions{Device: gateway.ShareDevice{Name: d.State().Name}})
+		disk := gateway.NewDisk(gateway.DiskSpec{VM: "vm1", Name: fmt.Sprint("disk", i), Pieces: []gateway.PieceSpec{{Ref: "lun"}}})
+		if err := disk.Attach("lun", rt); err != nil {
+			t.Fatal(err)
+		}
+		luns = append(luns, managed{disk, rt})
 	}
 	return luns
 }
@@ -75,10 +82,17 @@ func usedPaths(m *multipath.Manager) (n int) {
 	return n
 }
 
-// managed is a device that its manager closes.
-type managed struct{ backends.Device }
+// managed is a disk that is all of a LUN, as the gateway makes it. The path manager
+// closes the LUN.
+type managed struct {
+	*gateway.Disk
+	rt *gateway.Router
+}
 
-func (managed) Close() error { return nil }
+func (m managed) Close() error {
+	defer m.rt.Close()
+	return m.Disk.Close()
+}
 
 // forgetful is a store of a path manager that keeps target numbers only: nothing
 // here restarts, and no path is lost.

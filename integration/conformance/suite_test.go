@@ -30,7 +30,7 @@ func suiteBug(r run) string {
 		return "it looks at the outcome before there is one"
 	case r.kind == "4096" && strings.HasPrefix(r.name, "ALL.ProutReserve.Access"):
 		return "it writes 512 bytes to a block, whatever the size of a block is"
-	case r.name == "ALL.MultipathIO.CompareAndWriteAsync" && (r.kind == "lun" || r.kind == "tgtd"):
+	case r.name == "ALL.MultipathIO.CompareAndWriteAsync" && r.kind == "tgtd":
 		return "it does not look whether there is COMPARE AND WRITE, as its sister does"
 	}
 	return ""
