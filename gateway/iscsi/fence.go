@@ -38,7 +38,7 @@ func (s *session) fence(r *wire.TaskManagementRequest) {
 	if !gap {
 		return
 	}
-	i := slices.IndexFunc(s.fences, func(o fence) bool { return o.everywhere == f.everywhere && o.lun == f.lun })
+	i := slices.IndexFunc(s.fences, func(o fence) bool { return o.everywhere == f.everywhere && sameUnit(o.lun, f.lun) })
 	switch {
 	case i < 0:
 		s.fences = append(s.fences, f)
@@ -53,7 +53,7 @@ func (s *session) fenced(p *pdu) bool {
 		return false
 	}
 	return slices.ContainsFunc(s.fences, func(f fence) bool {
-		return p.bhs.CmdSN().Less(f.upto) && (f.everywhere || f.lun == p.bhs.LUN())
+		return p.bhs.CmdSN().Less(f.upto) && (f.everywhere || sameUnit(f.lun, p.bhs.LUN()))
 	})
 }
 

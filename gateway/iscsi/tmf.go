@@ -138,7 +138,17 @@ func (f *function) covers(t *task) bool {
 	if f.only != 0 {
 		return t.number == f.only
 	}
-	return t.number <= f.upto && (f.everywhere || t.lun == f.lun)
+	return t.number <= f.upto && (f.everywhere || sameUnit(t.lun, f.lun))
+}
+
+// sameUnit tells whether two LUN fields name one unit, in any form of its number.
+func sameUnit(a, b wire.LUNField) bool {
+	if a == b {
+		return true
+	}
+	m, err := spc.LUNField(a).LUN()
+	n, other := spc.LUNField(b).LUN()
+	return err == nil && other == nil && m == n
 }
 
 // silenceEndedLocked ends the tasks that f covers and whose answer waits for data: they
@@ -220,7 +230,7 @@ func (f *function) RunBatch(*backends.Batch) {
 func (s *session) abortTask(f *function, r *wire.TaskManagementRequest) {
 	s.mu.Lock()
 	t := s.tasks.find(r.ReferencedTaskTag)
-	if t != nil && t.lun != r.LUN {
+	if t != nil && !sameUnit(t.lun, r.LUN) {
 		t = nil
 	}
 	if t != nil && !t.immediate && t.cmdSN != r.RefCmdSN {
@@ -283,7 +293,7 @@ func (s *session) endUnbegun(r *wire.TaskManagementRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tasks.each(func(t *task) {
-		if t.state != taskHeld && t.state != taskEnded || r.Function.NamesLUN() && t.lun != r.LUN || !t.immediate && !t.cmdSN.Less(r.CmdSN) {
+		if t.state != taskHeld && t.state != taskEnded || r.Function.NamesLUN() && !sameUnit(t.lun, r.LUN) || !t.immediate && !t.cmdSN.Less(r.CmdSN) {
 			return
 		}
 		s.voidHeld(t)
