@@ -6,6 +6,7 @@ package iscsi
 
 import (
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -174,6 +175,21 @@ func TestAllocations(t *testing.T) {
 			_ = r.conn.Close()
 			b.idle(t)
 		}
+	}
+}
+
+// TestUnevenBatchesDoNotAllocate: a session has as many tasks as are outstanding at
+// once, however the commands come.
+func TestUnevenBatchesDoNotAllocate(t *testing.T) {
+	r := offer(t, Config{}).session(t)
+	rounds := []*round{r.round(false, 512, 32), r.round(true, 512, 17), r.round(false, 512, 5)}
+	random := rand.New(rand.NewPCG(1, 2))
+	turn := func() { rounds[random.IntN(len(rounds))].turn() }
+	for range 100 {
+		turn()
+	}
+	if got := testing.AllocsPerRun(600, turn); got >= 1 {
+		t.Errorf("%v allocations for about 18 commands, want 0", got)
 	}
 }
 

@@ -216,6 +216,7 @@ func (s *session) submit() {
 		s.ready = s.ready[:0]
 	}
 	s.batch.Run()
+	s.takeBack()
 }
 
 // pause waits while the initiator takes no answers.

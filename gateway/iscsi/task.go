@@ -123,11 +123,9 @@ func (m *table) each(f func(t *task)) {
 }
 
 // newTask gives a task that is not in use. Called by the connection's goroutine.
-// While commands wait for submit none is taken back: one of them may have ended,
-// and Submit must not find another command in its place.
 func (s *session) newTask() *task {
-	if s.free == nil && len(s.ready) == 0 {
-		s.free = s.returned.Swap(nil)
+	if s.free == nil {
+		s.takeBack()
 	}
 	t := s.free
 	if t == nil {
@@ -137,6 +135,26 @@ func (s *session) newTask() *task {
 	}
 	s.free, t.next = t.next, nil
 	return t
+}
+
+// takeBack frees the tasks that have been answered. Called by the connection's
+// goroutine, after each submit too: a session would otherwise get more and more tasks,
+// as its free ones run out in the middle of a batch. While commands wait for submit
+// none is taken back: one of them may have ended, and Submit must not find another
+// command in its place.
+func (s *session) takeBack() {
+	if len(s.ready) > 0 {
+		return
+	}
+	list := s.returned.Swap(nil)
+	if list == nil {
+		return
+	}
+	last := list
+	for last.next != nil {
+		last = last.next
+	}
+	last.next, s.free = s.free, list
 }
 
 // putTask gives t back from any goroutine. Only the connection's goroutine takes
