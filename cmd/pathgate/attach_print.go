@@ -16,7 +16,7 @@ import (
 func attachQEMU(a *control.Attachment) (string, error) {
 	var b strings.Builder
 	option := func(node string, v map[string]any, d *control.AttachDisk) error {
-		v["node-name"] = node
+		v["node-name"], v["discard"] = node, "unmap"
 		if d.ReadOnly {
 			v["read-only"] = true
 		}
@@ -123,9 +123,10 @@ type diskElement struct {
 	Type    string   `xml:"type,attr"`
 	Device  string   `xml:"device,attr"`
 	Driver  struct {
-		Name  string `xml:"name,attr"`
-		Type  string `xml:"type,attr"`
-		Cache string `xml:"cache,attr"`
+		Name    string `xml:"name,attr"`
+		Type    string `xml:"type,attr"`
+		Cache   string `xml:"cache,attr"`
+		Discard string `xml:"discard,attr"`
 	} `xml:"driver"`
 	Source struct {
 		Protocol  string        `xml:"protocol,attr"`
@@ -172,7 +173,7 @@ func attachLibvirt(a *control.Attachment) string {
 	var b strings.Builder
 	element := func(i int, protocol, name string, fill func(*diskElement)) {
 		d := diskElement{Type: "network", Device: "disk"}
-		d.Driver.Name, d.Driver.Type, d.Driver.Cache = "qemu", "raw", "none"
+		d.Driver.Name, d.Driver.Type, d.Driver.Cache, d.Driver.Discard = "qemu", "raw", "none", "unmap"
 		d.Source.Protocol, d.Source.Name = protocol, name
 		d.Target.Dev, d.Target.Bus = "vd"+letters(i), "virtio"
 		if a.Disks[i].ReadOnly {
