@@ -29,7 +29,7 @@ const (
 	secret = "alice-and-the-gateway"
 
 	// limit is for what takes seconds on a machine that does nothing else.
-	limit = 3 * time.Minute
+	limit = 5 * time.Minute
 )
 
 func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
 // bed is a gateway with a target portal, for vm1 alone and with CHAP.
 type bed struct {
 	g      *gate.Gate
+	config gate.Config    // what it runs with
 	portal string         // where clients find it
 	secret string         // the file with the secret
 	front  *proxy.Proxy   // between clients and the portal, if there is to be one
@@ -108,7 +109,7 @@ func (b *bed) start(t *testing.T, o options) {
 			b.portal = b.front.Addr()
 		}
 		c.ISCSI = fmt.Sprintf("{listen: [%s]%s}", listen, o.ISCSI)
-		b.g = gate.Make(t, c)
+		b.g, b.config = gate.Make(t, c), c
 		if err = b.g.Start(); err == nil {
 			return
 		}
