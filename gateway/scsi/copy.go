@@ -142,6 +142,11 @@ func (x *copyJob) next() (step, bool) {
 			x.result.segments++
 		}
 	}
+	v, ok := x.from.enter(accessRead)
+	if !ok {
+		x.t.c.fail(codeThirdParty.Sense())
+		return step{}, false
+	}
 	s := &x.list.Segments[x.result.segments]
 	from := x.from.u.geometry.Load()
 	n := min(x.left, copyPiece)
@@ -154,13 +159,14 @@ func (x *copyJob) next() (step, bool) {
 			}
 			return res
 		},
-		then: x.write,
+		over: v.leave, then: x.write,
 	}, true
 }
 
 // write is the step that writes what was read.
 func (x *copyJob) write() (step, bool) {
-	if !x.may() { // not any more
+	v, ok := x.to.enter(accessWrite)
+	if !ok { // not any more
 		x.t.c.fail(codeThirdParty.Sense())
 		return step{}, false
 	}
@@ -171,6 +177,7 @@ func (x *copyJob) write() (step, bool) {
 		op: backends.Write, dev: x.to.u.cfg.Device, limit: to.maxTransfer, fua: x.to.u.writeThrough.Load(),
 		offset: s.DestinationLBA*to.blockSize + x.at, bytes: n,
 		fill: func(p *piece) { p.req.Data.AppendRange(x.data, int(p.at), int(p.req.Length)) },
+		over: v.leave,
 		then: func() (step, bool) {
 			x.data.Release()
 			x.at += n

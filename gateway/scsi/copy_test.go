@@ -118,3 +118,53 @@ func TestCopyPage(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestP9CopyIntoErased: an erasure, and what else waits for the tasks of a unit, waits
+// for a copy into it whose task is another unit's; and nothing is copied after it.
+func TestP9CopyIntoErased(t *testing.T) {
+	for _, size := range []int{1, 4096} { // blocks: one step, and several
+		x := newBed(t, UnitConfig{})
+		d := newSlow(t)
+		u, err := NewUnit(UnitConfig{Device: &limitedSlow{slow: d, max: 8 << 20}, UUID: [16]byte{9}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.add(1, u)
+		c := x.open(0, 1)
+		c.good(writeCDB(0, 4096), pattern(1, 4096*512), 0)
+		list := scsi.CopyList{
+			Targets:  []scsi.CopyTarget{copyTarget(x.unit), copyTarget(u)},
+			Segments: []scsi.CopySegment{{Source: 0, Destination: 1, Blocks: uint16(size)}},
+		}.Append(nil)
+		copying := c.command(0, copyCDB(list), list, 0)
+		c.start(copying)
+		if n := len(d.waiting()); n != 1 {
+			t.Fatalf("%d writes of the copy", n)
+		}
+		done, reset := doneOf(t)
+		c.n.LogicalUnitReset(&c.batch, scsi.LUN(1).Field(), done)
+		c.batch.Run()
+		if reset.Class != 0 {
+			t.Error("a reset is answered while a copy changes the unit")
+		}
+		c.at(1, tur(), nil, 0)
+		erase := c.command(1, blockErase(false, false), nil, 0)
+		c.start(erase)
+		d.mu.Lock()
+		if len(d.held) != 1 || d.held[0].Op != backends.Write {
+			t.Errorf("%d requests: the erasure does not wait for the copy", len(d.held))
+		}
+		d.mu.Unlock()
+		d.step()
+		if !reset.OK() || !c.ended(copying) {
+			t.Errorf("reset %v, copy ended %v", reset, c.ended(copying))
+		}
+		if failed := senseOf(t, copying).Is(codeThirdParty); failed != (size > 1) {
+			t.Errorf("the copy: %v %v", copying.Status, senseOf(t, copying))
+		}
+		d.all()
+		if !c.ended(erase) || erase.Status != scsi.StatusGood || len(u.visits) != 0 {
+			t.Errorf("the erasure ended %v, %d visits", c.ended(erase), len(u.visits))
+		}
+	}
+}

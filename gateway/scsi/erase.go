@@ -85,6 +85,7 @@ func (t *task) erase(b *backends.Batch, e *erasure, immediate bool) {
 			u.abortAsLocked(x, abortErased, bar, &out)
 		}
 	}
+	u.awaitVisitsLocked(bar, nil)
 	if !immediate {
 		e.task = t
 	}

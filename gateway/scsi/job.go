@@ -51,8 +51,11 @@ type step struct {
 	// took is told the result of a piece, with its Data, and gives what counts. Nil:
 	// the result itself.
 	took func(p *piece, res backends.Result) backends.Result
+	// over is called at the end of the step, however it ended, and gives what waited
+	// for that. Nil: nothing can.
+	over func() []*barrier
 	// then gives the next step when all of this one is done; false, or a nil
-	// then: the job is done. Called with j.mu held, as are fill and took.
+	// then: the job is done. Called with j.mu held, as are fill, took and over.
 	then func() (step, bool)
 }
 
@@ -101,12 +104,20 @@ func (j *job) drive(b *backends.Batch) {
 			j.mu.Unlock()
 			return
 		}
+		var waited []*barrier
+		if j.step.over != nil {
+			waited = j.step.over()
+			j.step.over = nil
+		}
 		res := j.res
 		if res.Class == 0 {
 			res = j.advanceLocked()
 		}
 		j.ended = res.Class != 0
 		j.mu.Unlock()
+		for _, bar := range waited {
+			bar.down(b)
+		}
 		if res.Class != 0 {
 			j.finish(b, res)
 			return

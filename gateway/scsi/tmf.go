@@ -110,6 +110,7 @@ func endLinks(b *backends.Batch, links []*link, done Done) {
 				u.abortLocked(t, nil, bar, &out)
 			}
 		}
+		u.awaitVisitsLocked(bar, l)
 		u.mu.Unlock()
 		out.run(b)
 	}
@@ -222,6 +223,7 @@ func (u *Unit) reset(b *backends.Batch, n *Nexus, code scsi.SenseCode, bar *barr
 	for t := u.tasks.first; t != nil; t = t.next {
 		u.abortLocked(t, n, bar, &out)
 	}
+	u.awaitVisitsLocked(bar, nil)
 	u.setModesLocked(defaultModes())
 	u.reserver = nil
 	u.levelsLocked()

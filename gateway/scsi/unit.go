@@ -79,7 +79,9 @@ type Unit struct {
 	mu    sync.Mutex
 	links []*link
 	tasks taskSet
-	modes modes
+	// visits are steps of copies that the task of another unit makes here.
+	visits []*visit
+	modes  modes
 	// reserver has a RESERVE, or nil.
 	reserver     *link
 	reservations reservations
