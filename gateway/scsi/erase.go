@@ -28,21 +28,23 @@ const (
 // a failure another erasure.
 type erasure struct {
 	u      *Unit
-	busy   scsi.SenseCode // what other commands end with
-	failed scsi.SenseCode // the same after a failure
-	origin backends.Origin
-	// exit: EXIT FAILURE MODE ends the state after a failure (AUSE).
-	exit  bool
-	first step
-	data  buffer.Vec // of a pass
+	plan   erasurePlan
+	busy   scsi.SenseCode   // what other commands end with
+	failed scsi.SenseCode   // the same after a failure
+	origin *backends.Origin // nil: of an earlier run of the gateway
+	first  func() step
+	data   buffer.Vec // of a pass
 	// total is the bytes of all passes, done those that are done.
 	total uint64
 	done  atomic.Uint64
 	over  atomic.Bool // it has failed
 
 	// Guarded by u.mu:
-	task *task // waits for the end; nil: none
-	job  *job
+	task      *task // waits for the end, or for the store; nil: none
+	immediate bool  // the task ends when the store has e
+	job       *job
+	before    *erasure // the one that had failed before, or nil
+	leaving   bool     // EXIT FAILURE MODE waits for the store
 }
 
 // sense is what a command ends with that is not taken now.
@@ -60,25 +62,28 @@ func (e *erasure) sense() scsi.Sense {
 	return s
 }
 
-// erase begins e, which t asks for: the other tasks of the unit end first.
-// Immediate: t ends at once.
+// erase begins e, which t asks for: the other tasks of the unit end first, and the
+// store has it. Immediate: t ends then, and not at the end of e.
 func (t *task) erase(b *backends.Batch, e *erasure, immediate bool) {
 	u := t.l.u
-	e.u, e.origin = u, t.l.origin
+	e.origin, e.immediate = &t.l.origin, immediate
 	u.mu.Lock()
-	switch old := u.erasing.Load(); {
-	case old != nil && !old.over.Load(): // two commands were let in together
+	old := u.erasing.Load()
+	switch {
+	case old != nil && (!old.over.Load() || old.leaving): // two commands were let in together
 		u.mu.Unlock()
 		t.deny(b, old.sense())
 		return
-	case old != nil && !old.exit && e.exit && old.failed == e.failed:
+	case old != nil && !old.plan.Exit && e.plan.Exit && old.failed == e.failed:
 		u.mu.Unlock()
 		t.deny(b, badField(1, 5)) // a restricted one is not made up for by an unrestricted one
 		return
 	}
+	e.before = old
 	u.erasing.Store(e)
 	u.levelsLocked()
 	bar := newBarrier(func(b *backends.Batch, _ backends.Result) { e.start(b) })
+	bar.left.Add(1) // for the store
 	var out aborts
 	for x := u.tasks.first; x != nil; x = x.next {
 		if x != t && !x.e.quiet {
@@ -86,20 +91,16 @@ func (t *task) erase(b *backends.Batch, e *erasure, immediate bool) {
 		}
 	}
 	u.awaitVisitsLocked(bar, nil)
-	if !immediate {
-		e.task = t
-	}
+	e.task = t
 	aborted := t.aborted != notAborted
 	if aborted {
 		e.task = nil
 	}
 	u.mu.Unlock()
-	switch {
-	case aborted:
+	if aborted {
 		t.finish(b, backends.Failed(backends.Aborted))
-	case immediate:
-		t.finish(b, backends.Done())
 	}
+	e.keep(b, bar)
 	out.run(b)
 	bar.down(b)
 }
@@ -107,7 +108,10 @@ func (t *task) erase(b *backends.Batch, e *erasure, immediate bool) {
 // start begins the work.
 func (e *erasure) start(b *backends.Batch) {
 	u := e.u
-	j := &job{dev: u.cfg.Device, origin: &e.origin, grant: u.cfg.Device.Grant(&e.origin), finish: e.end, step: e.first}
+	if u.erasing.Load() != e { // it could not be kept
+		return
+	}
+	j := &job{dev: u.cfg.Device, origin: e.origin, grant: u.cfg.Device.Grant(e.origin), finish: e.end, step: e.first()}
 	u.mu.Lock()
 	e.job = j
 	j.aborted = u.closed
@@ -123,10 +127,9 @@ func (e *erasure) took(p *piece, res backends.Result) backends.Result {
 	return res
 }
 
-// end tells the end to the task that waits for it.
-func (e *erasure) end(b *backends.Batch, res backends.Result) {
+// ended makes the end of e real, and tells the task that waits for it.
+func (e *erasure) ended(b *backends.Batch, res backends.Result) {
 	u := e.u
-	e.data.Release()
 	u.mu.Lock()
 	t := e.task
 	e.task = nil
@@ -191,7 +194,8 @@ func (e *erasure) clear(g *geometry) {
 		unmap := pass(backends.Unmap, g.maxUnmap, then)
 		then = func() (step, bool) { return unmap, true }
 	}
-	e.first = pass(backends.WriteZeroes, g.maxZeroes, then)
+	zeros := pass(backends.WriteZeroes, g.maxZeroes, then)
+	e.first = func() step { return zeros }
 }
 
 // overwrite makes e write a pattern over all of the medium, as often as is asked
@@ -201,7 +205,10 @@ func (e *erasure) overwrite(g *geometry, o scsi.Overwrite) {
 	e.total = size * uint64(o.Count)
 	x := &overwriting{e: e, g: g, invert: o.Invert, left: o.Count, limit: sliceLimit(g.maxTransfer, overwriteSlice)}
 	x.pattern = append(x.pattern, o.Pattern...)
-	e.first, _ = x.pass()
+	e.first = func() step {
+		s, _ := x.pass()
+		return s
+	}
 }
 
 // overwriting is where an overwrite is.

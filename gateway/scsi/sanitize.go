@@ -3,6 +3,7 @@
 package scsi
 
 import (
+	"bytes"
 	"errors"
 
 	"pathgate/backends"
@@ -29,11 +30,9 @@ func checkSanitize(t *task) scsi.Sense {
 // sanitize is SANITIZE, overwrite and block erase.
 func sanitize(b *backends.Batch, t *task) {
 	c, _ := scsi.DecodeSanitize(t.raw())
-	g := t.l.u.geometry.Load()
-	e := &erasure{busy: scsi.CodeSanitizeInProgress, failed: scsi.CodeSanitizeFailed, exit: c.Unrestricted}
+	p := erasurePlan{Exit: c.Unrestricted}
 	if c.Action == scsi.ActionBlockErase {
-		e.clear(g)
-		t.erase(b, e, c.Immediate)
+		t.erase(b, t.l.u.newErasure(p), c.Immediate)
 		return
 	}
 	o, err := scsi.DecodeOverwrite(t.c.Out.Bytes()[:t.demand.length], t.l.u.cfg.BlockSize)
@@ -43,28 +42,10 @@ func sanitize(b *backends.Batch, t *task) {
 	case err != nil:
 		t.deny(b, badParameter(0))
 	default:
-		e.overwrite(g, o)
-		t.erase(b, e, c.Immediate)
+		o.Pattern = bytes.Clone(o.Pattern) // it is the command's
+		p.Overwrite = &o
+		t.erase(b, t.l.u.newErasure(p), c.Immediate)
 	}
-}
-
-// exitFailure is SANITIZE, EXIT FAILURE MODE. Without a failure there is nothing
-// to do.
-func exitFailure(b *backends.Batch, t *task) {
-	u := t.l.u
-	u.mu.Lock()
-	e := u.erasing.Load()
-	exits := e == nil || e.over.Load() && e.exit
-	if exits {
-		u.erasing.Store(nil)
-		u.levelsLocked()
-	}
-	u.mu.Unlock()
-	if !exits {
-		t.deny(b, badField(1, 4))
-		return
-	}
-	t.finish(b, backends.Done())
 }
 
 // checkFormat reads FORMAT UNIT. How long its parameter list is, only the
@@ -114,7 +95,5 @@ func formatUnit(b *backends.Batch, t *task) {
 			return
 		}
 	}
-	e := &erasure{busy: scsi.CodeFormatInProgress, failed: scsi.CodeFormatCorrupted}
-	e.clear(t.l.u.geometry.Load())
-	t.erase(b, e, f.Immediate)
+	t.erase(b, t.l.u.newErasure(erasurePlan{Format: true}), f.Immediate)
 }

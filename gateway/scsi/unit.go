@@ -41,6 +41,11 @@ type UnitConfig struct {
 	// Store keeps persistent reservations over a restart. Nil: they are not
 	// kept, and APTPL is refused.
 	Store ReservationStore
+	// Erasure is what Erasures kept last; it goes on at once. Nil: none.
+	Erasure []byte
+	// Erasures keeps a SANITIZE or FORMAT UNIT over a restart. Nil: it ends with the
+	// unit.
+	Erasures ErasureStore
 }
 
 // ReservationStore keeps the persistent reservations of one unit.
@@ -117,9 +122,19 @@ func NewUnit(cfg UnitConfig) (*Unit, error) {
 		return nil, err
 	}
 	u.reservations = r
+	e, err := u.decodeErasure(cfg.Erasure)
+	if err != nil {
+		return nil, err
+	}
+	u.erasing.Store(e)
 	u.levelsLocked()
 	u.modes = defaultModes()
 	u.stop = cfg.Device.Watch(u.deviceChanged)
+	if e != nil && !e.over.Load() {
+		var b backends.Batch
+		e.start(&b)
+		b.Run()
+	}
 	return u, nil
 }
 
