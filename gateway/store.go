@@ -41,7 +41,7 @@ const (
 	storeFile = "state.db"
 	lockFile  = "state.lock"
 	// storeSchema is the version that this code writes; it reads the older ones too.
-	storeSchema   = 5
+	storeSchema   = 6
 	storePageSize = 4096
 )
 
@@ -62,13 +62,14 @@ const (
 	bucketUUIDs    = "disk-uuids"      // since version 5
 	// bucketReservations are those that initiators have of our disks.
 	bucketReservations = "disk-reservations" // since version 5
+	bucketErasures     = "disk-erasures"     // since version 6
 )
 
 func storeBuckets() []string {
 	return []string{
 		bucketMeta, bucketISIDs, bucketTargets, bucketBindings, bucketAliases,
 		bucketDisabled, bucketGhosts, bucketLUNs, bucketLUNNext, bucketShares,
-		bucketSelected, bucketClaims, bucketUUIDs, bucketReservations,
+		bucketSelected, bucketClaims, bucketUUIDs, bucketReservations, bucketErasures,
 	}
 }
 
@@ -76,6 +77,7 @@ func storeBuckets() []string {
 func hasBucket(name string, schema int) bool {
 	since := map[string]int{
 		bucketShares: 2, bucketSelected: 3, bucketClaims: 4, bucketUUIDs: 5, bucketReservations: 5,
+		bucketErasures: 6,
 	}
 	return schema >= since[name]
 }

@@ -329,6 +329,7 @@ func filled(t *testing.T, dir string) (path string, content string) {
 		s.PutGhosts(GhostRecord{Device: "d", Whole: true, Path: "p"}),
 		s.PutShareOverrides(someOverrides()), s.PutSelection("naa.1", someSelection()),
 		s.PutClaimRule(maskRule(7, "lun=5")), s.PutReservations("vm1", "root", []byte("{}")),
+		s.PutErasure("vm1", "root", ErasureRecord{Layout: "naa.1 at 0: rest", Erasure: []byte("{}")}),
 	} {
 		if err != nil {
 			t.Fatal(err)

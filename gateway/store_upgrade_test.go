@@ -52,6 +52,9 @@ func upgradeFrom(t *testing.T, version int) {
 	if err := s.PutReservations("vm1", "root", []byte("kept")); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.PutErasure("vm1", "root", ErasureRecord{Erasure: []byte("kept")}); err != nil {
+		t.Fatal(err)
+	}
 	s = reopen(t, s)
 	if got := must[[16]byte](t)(s.DiskUUID("vm1", "root")); got != uuid {
 		t.Errorf("UUID %x, want %x", got, uuid)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"pathgate/backends"
@@ -28,7 +27,7 @@ type targets struct {
 	list   []*vmTarget // in the order of the configuration
 	byName map[string]*vmTarget
 	stop   <-chan struct{} // closed when nobody is let in any more
-	saves  sync.WaitGroup
+	saves  saver
 }
 
 // vmTarget is the target of one VM.
@@ -144,9 +143,13 @@ func (ts *targets) show(d *servedDisk) error {
 	if err != nil {
 		return err
 	}
+	erasure, err := ts.unfinished(d)
+	if err != nil {
+		return err
+	}
 	u, err := scsi.NewUnit(scsi.UnitConfig{
 		Device: d.Disk, UUID: d.lun.uuid, Product: productName(d.FullName()), ReadOnly: d.cfg.ReadOnly,
-		Reservations: kept, Store: &reservationKeeper{ts, d},
+		Reservations: kept, Store: &reservationKeeper{ts, d}, Erasure: erasure, Erasures: &erasureKeeper{ts, d},
 	})
 	if err != nil {
 		return fmt.Errorf("disk %s over iSCSI: %w", d.FullName(), err)
@@ -168,17 +171,17 @@ func productName(name string) string {
 	return strings.ToUpper(name[:min(len(name), room)])
 }
 
-// close waits for what is being kept and ends the units. No session is left.
+// close ends the units and waits for what is being kept. No session is left.
 func (ts *targets) close() {
 	if ts == nil {
 		return
 	}
-	ts.saves.Wait()
 	for _, d := range ts.g.disks {
 		if u := d.unit.Load(); u != nil {
 			u.Close()
 		}
 	}
+	ts.saves.close()
 }
 
 // reservationKeeper keeps a disk's persistent reservations in the store.
@@ -191,7 +194,7 @@ type reservationKeeper struct {
 // a goroutine of its own: they change seldom, and there is never more than one for
 // a disk.
 func (k *reservationKeeper) SaveReservations(data []byte, done func(error)) {
-	k.ts.saves.Go(func() {
+	k.ts.saves.do(func() {
 		err := k.ts.g.store.PutReservations(k.d.VM(), k.d.cfg.Name, data)
 		if err != nil {
 			k.ts.g.bus.Publish(Event{
