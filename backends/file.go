@@ -13,8 +13,9 @@ import (
 const fileWorkers = 8
 
 // File is a disk in a regular file or on a block device. Requests are carried
-// out by a few goroutines of its own, overlapping changes in the order of their
-// arrival. Make it with OpenFile; the methods are safe for concurrent use.
+// out by a few goroutines of its own, changes and what overlaps them in the order of
+// their arrival: the kernel may show a read one half of a block that is being
+// written. Make it with OpenFile; the methods are safe for concurrent use.
 //
 // Stages: Submit checks and accepts (acceptLocked), and carries small requests out
 // that need no disk (submitQuickly). Of the others a worker takes the oldest that
@@ -37,6 +38,7 @@ type File struct {
 	ready   *fileOp // head of the queue, linked by next
 	last    *fileOp // its tail
 	changes opRing  // changes that have not ended, oldest first
+	reads   opRing  // reads and comparisons that have not ended, oldest first
 	all     opRing  // everything that has not ended, oldest first
 	current *cohort // what is accepted now belongs to it
 	resets  []*cohort
@@ -49,13 +51,13 @@ type File struct {
 type fileOp struct {
 	r       *Request
 	next    *fileOp
-	waits   int       // older overlapping changes that have not ended
+	waits   int       // older overlapping operations that have not ended, of which one is a change
 	blocks  []*fileOp // younger ones that wait for this one
 	started bool
 	did     bool // submitQuickly has carried it out
 	cohort  *cohort
 	inAll   opLink
-	inDirty opLink
+	inRange opLink
 }
 
 // cohort is what was accepted between two resets. done is set by the later one.

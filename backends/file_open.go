@@ -36,7 +36,7 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 	}
 	d := &File{
 		f: f, fd: int(f.Fd()), pool: NewPool(memCommands, memBytes), current: new(cohort),
-		all: opRing{link: linkAll}, changes: opRing{link: linkDirty},
+		all: opRing{link: linkAll}, changes: opRing{link: linkRange}, reads: opRing{link: linkRange},
 	}
 	d.wake.L = &d.mu
 	if err := d.measure(path, o); err != nil {

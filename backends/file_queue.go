@@ -13,7 +13,7 @@ type opRing struct {
 }
 
 func linkAll(o *fileOp) *opLink   { return &o.inAll }
-func linkDirty(o *fileOp) *opLink { return &o.inDirty }
+func linkRange(o *fileOp) *opLink { return &o.inRange }
 
 func (l *opRing) add(o *fileOp) {
 	if l.last != nil {
@@ -72,7 +72,8 @@ func (d *File) accept(b *Batch, reqs []*Request) (quick *fileOp) {
 	return quick
 }
 
-// acceptLocked makes an operation of r, and has it wait for older changes.
+// acceptLocked makes an operation of r. A change waits for what is older and
+// overlaps it, a read for older changes.
 func (d *File) acceptLocked(r *Request) *fileOp {
 	op := d.free
 	if op == nil {
@@ -84,16 +85,37 @@ func (d *File) acceptLocked(r *Request) *fileOp {
 	op.cohort.left++
 	r.Lower = op
 	d.all.add(op)
-	if r.Op.Changes() {
-		for o := d.changes.first; o != nil; o = o.inDirty.next {
-			if r.Offset < o.r.Offset+o.r.Length && o.r.Offset < r.Offset+r.Length {
-				o.blocks = append(o.blocks, op)
-				op.waits++
-			}
+	if ring := d.ringOf(r.Op); ring != nil {
+		op.waitFor(&d.changes)
+		if ring == &d.changes {
+			op.waitFor(&d.reads)
 		}
-		d.changes.add(op)
+		ring.add(op)
 	}
 	return op
+}
+
+// ringOf gives the ring of those operations that see or change blocks; nil for others.
+func (d *File) ringOf(op Op) *opRing {
+	switch {
+	case op.Changes():
+		return &d.changes
+	case op == Read || op == Verify:
+		return &d.reads
+	default:
+		return nil
+	}
+}
+
+// waitFor has op wait for those of a ring that overlap it.
+func (op *fileOp) waitFor(ring *opRing) {
+	r := op.r
+	for o := ring.first; o != nil; o = o.inRange.next {
+		if r.Offset < o.r.Offset+o.r.Length && o.r.Offset < r.Offset+r.Length {
+			o.blocks = append(o.blocks, op)
+			op.waits++
+		}
+	}
 }
 
 func (d *File) readyLocked(op *fileOp) {
@@ -152,8 +174,8 @@ func (d *File) unqueueLocked(before, op *fileOp) {
 func (d *File) endLocked(b *Batch, op *fileOp, res Result) {
 	r := op.r
 	d.all.remove(op)
-	if r.Op.Changes() {
-		d.changes.remove(op)
+	if ring := d.ringOf(r.Op); ring != nil {
+		ring.remove(op)
 	}
 	for i, o := range op.blocks {
 		if o.waits--; o.waits == 0 {
@@ -187,7 +209,7 @@ func (d *File) Abort(b *Batch, r *Request) {
 		}
 		d.unqueueLocked(before, op)
 	} else {
-		for o := d.changes.first; o != op; o = o.inDirty.next {
+		for o := d.all.first; o != op; o = o.inAll.next {
 			o.blocks = without(o.blocks, op)
 		}
 	}

@@ -90,7 +90,7 @@ func TestFileQuicklyInsideSubmit(t *testing.T) {
 	if !w.ended() || !w.res.OK() || !r.ended() || !r.res.OK() || !bytes.Equal(r.Data.Bytes(), data) {
 		t.Fatalf("write %v %v, read %v %v, %d bytes", w.ended(), w.res, r.ended(), r.res, r.Data.Len())
 	}
-	if d.ready != nil || d.all.first != nil || d.changes.first != nil {
+	if d.ready != nil || d.all.first != nil || d.changes.first != nil || d.reads.first != nil {
 		t.Error("something is left")
 	}
 }

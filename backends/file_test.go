@@ -55,8 +55,8 @@ func fileDo(t *testing.T, d Device, op Op, off, n uint64, data []byte) *fileCall
 // idleFile is a file without workers: the test plays them.
 func idleFile() *File {
 	d := &File{
-		info:    Info{Size: 1 << 20, LogicalBlock: 512, Caps: CanWriteZeroes},
-		current: new(cohort), all: opRing{link: linkAll}, changes: opRing{link: linkDirty},
+		info:    Info{Size: 1 << 20, LogicalBlock: 512, Caps: CanWriteZeroes | CanVerify},
+		current: new(cohort), all: opRing{link: linkAll}, changes: opRing{link: linkRange}, reads: opRing{link: linkRange},
 	}
 	d.wake.L = &d.mu
 	return d
@@ -106,12 +106,6 @@ func TestFileOrdersOverlappingChanges(t *testing.T) {
 	if a.r != &first.Request || b.r != &apart.Request || d.ready != nil {
 		t.Fatal("ready are not the first change and the one apart, in order")
 	}
-	read := newFileCall(Read, 512, 512, nil)
-	submitFile(d, read)
-	r := d.take(t)
-	if r.r != &read.Request {
-		t.Fatal("a read waits for a change")
-	}
 	d.end(b)
 	if d.ready != nil {
 		t.Fatal("the end of the change apart let an overlapping one go")
@@ -124,6 +118,51 @@ func TestFileOrdersOverlappingChanges(t *testing.T) {
 	d.end(c)
 	if d.take(t).r != &third.Request {
 		t.Fatal("the third change is not let go")
+	}
+}
+
+// TestP12FileReadsWholeBlocks: the kernel copies a block with no lock that a read would
+// respect, so a read and a change of one block are never under way together.
+func TestP12FileReadsWholeBlocks(t *testing.T) {
+	d := idleFile()
+	change, apart := fileWrite(0, 1024), newFileCall(Read, 4096, 512, nil)
+	read, verify := newFileCall(Read, 512, 1024, nil), newFileCall(Verify, 512, 512, nil)
+	younger := fileWrite(1024, 512)
+	submitFile(d, change, read, verify, apart, younger)
+	w := d.take(t)
+	if w.r != &change.Request || d.take(t).r != &apart.Request || d.ready != nil {
+		t.Fatal("ready are not the change and the read apart alone")
+	}
+	d.end(w)
+	r, v := d.take(t), d.take(t)
+	if r.r != &read.Request || v.r != &verify.Request || d.ready != nil {
+		t.Fatal("ready are not the two reads, at the same time")
+	}
+	d.end(v)
+	if d.ready != nil {
+		t.Fatal("a change is let go beside a read that overlaps it")
+	}
+	d.end(r)
+	if d.take(t).r != &younger.Request {
+		t.Fatal("the younger change is not let go")
+	}
+}
+
+// TestP12FileAbortLetsChangesGo: what waits for a read that is aborted waits no longer,
+// and an aborted read is waited for by nobody.
+func TestP12FileAbortLetsChangesGo(t *testing.T) {
+	d := idleFile()
+	read, change, after := newFileCall(Read, 0, 512, nil), fileWrite(0, 512), newFileCall(Read, 0, 512, nil)
+	submitFile(d, read, change, after)
+	var b Batch
+	d.Abort(&b, &after.Request)
+	d.Abort(&b, &read.Request)
+	b.Run()
+	if !read.ended() || !after.ended() || d.take(t).r != &change.Request || d.ready != nil {
+		t.Fatal("the change is not the one that is let go")
+	}
+	if d.reads.first != nil {
+		t.Fatal("an aborted read is left")
 	}
 }
 
@@ -198,7 +237,7 @@ func TestFileResetCountsOnlyWhatCameBefore(t *testing.T) {
 		t.Fatalf("resets ended: %v, want 1, 2", ends)
 	}
 	d.end(d.take(t))
-	if !again.ended() || d.all.first != nil || d.changes.first != nil {
+	if !again.ended() || d.all.first != nil || d.changes.first != nil || d.reads.first != nil {
 		t.Fatal("something is left")
 	}
 }
