@@ -16,6 +16,7 @@ import (
 	"pathgate/gateway/control"
 	"pathgate/gateway/nbd"
 	"pathgate/gateway/scsi"
+	"pathgate/internal/netserve"
 	"pathgate/multipath"
 	"pathgate/share"
 )
@@ -262,7 +263,12 @@ func (g *Gateway) closeDisks() error {
 func (g *Gateway) startLogging() (wait func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		clients := netserve.NewLog(g.log)
 		for e := range g.bus.Subscribe(context.Background(), 0) {
+			if e.Kind == KindClientConnected || e.Kind == KindClientDisconnected {
+				clients.LineOf(e.VM, slog.LevelInfo, e.Kind.String()+": "+e.Message, "vm", e.VM, "disk", e.Disk, "session", e.Session)
+				continue
+			}
 			logEvent(g.log, e)
 		}
 	})

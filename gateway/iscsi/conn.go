@@ -126,7 +126,15 @@ func (c *conn) log(level slog.Level, msg string, args ...any) {
 	if c.session != nil && !c.session.discovery {
 		args = append(args, "target", c.session.params.TargetName)
 	}
-	c.srv.log.Line(level, msg, args...)
+	c.srv.log.LineOf(peerName(c.addr), level, msg, args...)
+}
+
+// peerName is who the log takes a connection for.
+func peerName(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // reason tells in words why c has ended.

@@ -70,7 +70,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, p Portal) error {
 func (l *listener) start(nc net.Conn) {
 	c := newConn(l, nc)
 	if !l.srv.admit(c) {
-		l.srv.log.Line(slog.LevelWarn, "connection refused: too many", "peer", c.peer.Connection)
+		l.srv.log.LineOf(peerName(addrOf(nc.RemoteAddr())), slog.LevelWarn, "connection refused: too many", "peer", c.peer.Connection)
 		c.discard()
 		return
 	}

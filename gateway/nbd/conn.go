@@ -146,7 +146,7 @@ func (c *conn) log(level slog.Level, msg string, args ...any) {
 	if c.handle.Name != "" {
 		args = append(args, "export", c.handle.Name)
 	}
-	c.srv.log.Line(level, msg, args...)
+	c.srv.log.LineOf(c.from.peer(c.addr), level, msg, args...)
 }
 
 func reason(err error) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -51,12 +52,20 @@ func (l *listener) accept(ctx context.Context) error {
 func (l *listener) start(nc net.Conn) {
 	c := newConn(l, nc)
 	if !l.srv.admit(c) {
-		l.srv.log.Line(slog.LevelWarn, "connection refused: too many", "peer", remoteName(nc))
+		l.srv.log.LineOf(l.peer(c.addr), slog.LevelWarn, "connection refused: too many", "peer", remoteName(nc))
 		c.discard()
 		return
 	}
 	netserve.SetUserTimeout(nc, l.srv.cfg.UserTimeout)
 	l.wg.Go(c.serve)
+}
+
+// peer is who the log takes a client of l for.
+func (l *listener) peer(a netip.Addr) string {
+	if !a.IsValid() {
+		return l.ln.Addr().String()
+	}
+	return a.String()
 }
 
 // drain stops the connections of l and waits for their end.
