@@ -8,9 +8,11 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,18 @@ func available(t *testing.T, g *gate.Gate, n int) {
 	})
 }
 
+// nobody waits until no client is left.
+func nobody(t *testing.T, g *gate.Gate) {
+	t.Helper()
+	list := ""
+	if !gate.Poll(patience, func() bool {
+		list = g.MustCLI(t, "session", "list", "-o", "json")
+		return list == "[]\n"
+	}) {
+		t.Errorf("sessions stay: %s", list)
+	}
+}
+
 // array is a tgtd with one LUN at two portals, each behind a proxy.
 type array struct {
 	file    string
@@ -111,13 +125,16 @@ func newArray(t *testing.T, l tgtd.LUN) *array {
 // host is a guest with open-iscsi.
 type host struct{ *guest.Guest }
 
+// hostModules are what every host has.
+var hostModules = []string{"sd_mod", "iscsi_tcp", "crc32c", "ext4", "virtio_net", "virtio_pci"}
+
 // options of a host; the zero value has a name and one network card.
 type options struct {
 	name     string // of the initiator
 	cards    int    // beside the first
 	args     []string
 	files    map[string]string
-	programs []string
+	programs []string // beside those that all have
 	modules  []string
 }
 
@@ -128,18 +145,16 @@ func boot(t *testing.T, o options) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{"/lib.sh": library}
-	for k, v := range o.files {
-		files[k] = v
-	}
+	inside := map[string]string{"/lib.sh": library, "/files.sh": files}
+	maps.Copy(inside, o.files)
 	if o.name == "" {
 		o.name = "iqn.2026-11.test:host"
 	}
 	h := &host{guest.New(t, guest.Options{
 		Script:  fmt.Sprintf("NAME=%s CARDS=%d\n%s", o.name, o.cards, setup),
-		Modules: append([]string{"sd_mod", "iscsi_tcp", "crc32c", "ext4", "virtio_net", "virtio_pci"}, o.modules...),
-		Trees:   []string{tree}, Programs: append([]string{"mkfs.ext4", "e2fsck", "sg_persist"}, o.programs...),
-		Files: files, Args: o.args, Network: true, Interactive: true, MemoryMB: 512, Timeout: patience, Append: "net.ifnames=0",
+		Modules: append(slices.Clone(hostModules), o.modules...),
+		Trees:   []string{tree}, Programs: append([]string{"mkfs.ext4", "e2fsck", "dumpe2fs", "sg_persist"}, o.programs...),
+		Files: inside, Args: o.args, Network: true, Interactive: true, MemoryMB: 512, Timeout: patience, Append: "net.ifnames=0",
 	})}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -165,6 +180,12 @@ func (h *host) status(t *testing.T, want int, script string) string {
 		t.Fatalf("in the guest: %s: %v, status %d, want %d: %s", script, err, r.ExitCode, want, r.Output)
 	}
 	return r.Output
+}
+
+// disk waits for the disk with a number, and gives its device.
+func (h *host) disk(t *testing.T, lun int) string {
+	t.Helper()
+	return "/dev/" + strings.TrimSpace(h.run(t, "again disk %d\ndisk %d", lun, lun))
 }
 
 // clean fails the test when the kernel has complained of its disks.

@@ -15,11 +15,11 @@ again() {
 	done
 }
 
-# disk LUN [SESSION]: the kernel's name of the disk with this number.
+# disk LUN: the kernel's name of the disk with this number.
 disk() {
 	for d in /sys/block/sd*; do
 		case $(readlink -f "$d/device") in
-		*/session${2:-*}/*:"$1") echo "${d##*/}" && return ;;
+		*:"$1") echo "${d##*/}" && return ;;
 		esac
 	done
 	return 1
