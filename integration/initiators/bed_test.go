@@ -43,15 +43,20 @@ func portals(t *testing.T, n int) (list []string) {
 	return list
 }
 
-// start starts a gateway that listens at n portals, which it gives. Another process may
-// take one of them first: then others are tried.
+// start starts a gateway that listens at n portals, which it gives; PORTAL1, PORTAL2 ...
+// in what c says of vm1 are these. Another process may take one of them first: then
+// others are tried.
 func start(t *testing.T, c gate.Config, n int) (*gate.Gate, []string) {
 	t.Helper()
 	var err error
 	for range 5 {
 		list := portals(t, n)
 		c.ISCSI = fmt.Sprintf(`{listen: ["%s"]}`, strings.Join(list, `", "`))
-		g := gate.Make(t, c)
+		named := c
+		for i, p := range list {
+			named.VM = strings.ReplaceAll(named.VM, fmt.Sprintf("PORTAL%d", i+1), p)
+		}
+		g := gate.Make(t, named)
 		if err = g.Start(); err == nil {
 			return g, list
 		}
