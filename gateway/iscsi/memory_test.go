@@ -114,6 +114,8 @@ func TestB28WriteData(t *testing.T) {
 		return len(b.conns) == 0
 	})
 	b.idle(t)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.seen < 100 {
 		t.Errorf("only %d writes were begun", d.seen)
 	}

@@ -26,7 +26,10 @@ func TestB01CutLogin(t *testing.T) {
 		r.closed()
 	}
 	b.idle(t)
-	if b.source.opened != 0 {
+	b.source.mu.Lock()
+	opened := b.source.opened
+	b.source.mu.Unlock()
+	if opened != 0 {
 		t.Error("the target was opened")
 	}
 	b.session(t).ping()
