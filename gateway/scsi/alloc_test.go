@@ -24,13 +24,16 @@ func (x *taker) CommandDone(_ *backends.Batch, c *Command) {
 // that are refused.
 func TestReadWriteDoNotAllocate(t *testing.T) {
 	tests := []struct {
-		name string
-		cdb  scsi.CDB
-		out  int
+		name     string
+		cdb      scsi.CDB
+		expected int
+		write    bool
 	}{
-		{"read", readCDB(0, 8), 0},
-		{"write", writeCDB(0, 8), 4096},
-		{"out of range", readCDB(1<<30, 8), 0},
+		{"read", readCDB(0, 8), 4 << 10, false},
+		{"read 256k", readCDB(0, 512), 256 << 10, false},
+		{"write", writeCDB(0, 8), 4 << 10, true},
+		{"write 256k", writeCDB(0, 512), 256 << 10, true},
+		{"out of range", readCDB(1<<30, 8), 4 << 10, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -39,10 +42,11 @@ func TestReadWriteDoNotAllocate(t *testing.T) {
 			var end taker
 			cs := make([]*Command, 4)
 			for i := range cs {
-				cs[i] = &Command{LUN: scsi.LUN(0).Field(), CDB: tt.cdb, Attribute: Simple, Completer: &end, Expected: 4096}
-				cs[i].Write = tt.out > 0
-				cs[i].Read = !cs[i].Write
-				cs[i].Out.AppendBytes(pattern(1, tt.out))
+				cs[i] = &Command{LUN: scsi.LUN(0).Field(), CDB: tt.cdb, Attribute: Simple, Completer: &end, Expected: uint32(tt.expected)}
+				cs[i].Write, cs[i].Read = tt.write, !tt.write
+				if tt.write {
+					cs[i].Out.AppendBytes(pattern(1, tt.expected))
+				}
 			}
 			run := func() {
 				k := 0
