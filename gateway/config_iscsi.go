@@ -162,21 +162,30 @@ func parseISCSIListen(s string) (ListenAddr, error) {
 	return parseTCPListen(s, DefaultISCSIPort)
 }
 
-var errInitiator = errors.New("is neither an iSCSI name, an address nor a network")
+var (
+	errInitiator        = errors.New("is neither an iSCSI name, an address nor a network")
+	errInitiatorPattern = errors.New("is a pattern")
+	errInitiatorCase    = errors.New("has upper-case letters, and iSCSI names are the same in any case")
+)
 
-const initiatorRule = iscsiNameRule + ", lower case; or such as 192.0.2.7, 10.1.0.0/16, fd00::/64"
+const initiatorRule = iscsiNameRule + ", lower case; or such as 192.0.2.7, 10.1.0.0/16, fd00::/64; none for everyone"
 
-// add takes the name or the network of an initiator; false: it is neither.
-func (c *VMISCSIConfig) add(s string) bool {
-	if ValidISCSIName(s) {
-		c.Names = append(c.Names, s)
-		return true
-	}
+// add takes the name or the network of an initiator.
+func (c *VMISCSIConfig) add(s string) error {
 	network, err := parseNetwork(s)
-	if err == nil {
+	switch {
+	case ValidISCSIName(s):
+		c.Names = append(c.Names, s)
+	case err == nil:
 		c.Networks = append(c.Networks, network)
+	case strings.ContainsAny(s, "*?"):
+		return errInitiatorPattern
+	case ValidISCSIName(strings.ToLower(s)):
+		return errInitiatorCase
+	default:
+		return errInitiator
 	}
-	return err == nil
+	return nil
 }
 
 func (d *decoder) vmISCSI(v value, key string) (c VMISCSIConfig) {
@@ -184,10 +193,7 @@ func (d *decoder) vmISCSI(v value, key string) (c VMISCSIConfig) {
 	o.list("initiators", func(v value, key string) {
 		var text string
 		parseInto(d, v, key, &text, func(s string) (string, error) {
-			if !c.add(s) {
-				return "", errInitiator
-			}
-			return s, nil
+			return s, c.add(s)
 		}, initiatorRule)
 	})
 	if v, key, ok := o.get("chap"); ok {

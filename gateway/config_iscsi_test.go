@@ -74,6 +74,53 @@ func TestISCSIConfig(t *testing.T) {
 	}
 }
 
+// TestISCSIMistakes: what is easily done wrong is told with what to do, and where.
+func TestISCSIMistakes(t *testing.T) {
+	const disk = "disks: [{name: a, file: /a}]"
+	for name, tt := range map[string]struct {
+		text, want string
+	}{
+		"no listener": {"iscsi: {digests: require}\nvms: [{name: a, " + disk + "}]", "1:8: iscsi: is not used (iscsi has at least one address in listen)"},
+		"no listener for a VM's settings": {
+			"vms: [{name: a, iscsi: {initiators: [10.0.0.1]}, " + disk + "}]",
+			"vms[0].iscsi: is not used (iscsi has at least one address in listen)",
+		},
+		"pattern": {
+			"iscsi: {listen: [127.0.0.1]}\nvms: [{name: a, iscsi: {initiators: [\"iqn.2026-11.test:*\"]}, " + disk + "}]",
+			`vms[0].iscsi.initiators[0]: "iqn.2026-11.test:*" is a pattern (`,
+		},
+		"upper case": {
+			"iscsi: {listen: [127.0.0.1]}\nvms: [{name: a, iscsi: {initiators: [\"iqn.2026-11.test:Host\"]}, " + disk + "}]",
+			`vms[0].iscsi.initiators[0]: "iqn.2026-11.test:Host" has upper-case letters`,
+		},
+		"host name": {
+			"iscsi: {listen: [127.0.0.1]}\nvms: [{name: a, iscsi: {initiators: [host.example]}, " + disk + "}]",
+			`"host.example" is neither an iSCSI name, an address nor a network (`,
+		},
+		"lun for lun-id": {"iscsi: {listen: [127.0.0.1]}\nvms: [{name: a, disks: [{name: a, file: /a, lun: 3}]}]", "the number that initiators see is lun-id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("t.yaml", []byte(tt.text))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestNoFrontEnd: disks that nobody can reach are told of.
+func TestNoFrontEnd(t *testing.T) {
+	const vms = "vms: [{name: a, disks: [{name: a, file: /a}]}]\n"
+	for text, want := range map[string]int{
+		vms: 1, "state: /s\n": 0, vms + "nbd: {listen: [127.0.0.1]}": 0, vms + "iscsi: {listen: [127.0.0.1]}": 0,
+	} {
+		list := mustParse(t, text).Warnings()
+		if len(list) != want || want > 0 && !strings.Contains(list[0].Error(), "nobody can use the disks") {
+			t.Errorf("%q: %v, want %d warnings", text, list, want)
+		}
+	}
+}
+
 // TestISCSIOpenTargets: who lets everyone in is told.
 func TestISCSIOpenTargets(t *testing.T) {
 	open := iscsiConfig + "  - {name: vm3, disks: [{name: a, file: /d}]}\n"
@@ -117,12 +164,22 @@ func TestISCSISecretFiles(t *testing.T) {
 	}
 	const first, mutual, second = "12 vms[0].iscsi.chap.secret-file", "12 vms[0].iscsi.chap.mutual.secret-file", "17 vms[1].iscsi.chap.secret-file"
 	check(first, mutual, second)
-	for _, f := range []string{alice, gate} {
-		if err := os.WriteFile(f, []byte("twelve bytes at least"), 0o600); err != nil {
+	write := func(path, secret string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	write(alice, "of alice, long enough")
+	write(gate, "of the gateway")
 	check()
+	write(alice, "eleven byte\n")
+	check(first, second)
+	write(alice, "twelve bytes\n")
+	check()
+	write(gate, "twelve bytes") // the newline at the end does not count
+	check(mutual)
+	write(gate, "of the gateway")
 	if err := os.Chmod(gate, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -237,7 +237,11 @@ func (d *decoder) disk(v value, key string) DiskConfig {
 		}
 	}
 	if kinds != 1 && o.v.kind == kindMap {
-		d.fault(key, "needs one of lun, extents and file", "exactly one")
+		rule := "exactly one"
+		if o.has("lun") && o.has("file") {
+			rule += "; the number that initiators see is lun-id"
+		}
+		d.fault(key, "needs one of lun, extents and file", rule)
 		return k
 	}
 	switch {

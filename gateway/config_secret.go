@@ -62,7 +62,7 @@ func checkSecretInfo(info os.FileInfo) error {
 		return errors.New("is not a regular file")
 	}
 	if mode := info.Mode().Perm(); mode&^0o600 != 0 {
-		return fmt.Errorf("has mode %#o", mode)
+		return fmt.Errorf("has mode %#o, want 0600", mode)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("is owned by uid %d, we are uid %d", st.Uid, os.Geteuid())

@@ -88,8 +88,8 @@ func (o *FileTargetOptions) parse() (*fileSettings, error) {
 		s.groups = append(s.groups, group)
 	}
 	for _, text := range o.Initiators {
-		if !s.access.add(text) {
-			fault("initiator %q %w; want %s", text, errInitiator, initiatorRule)
+		if err := s.access.add(text); err != nil {
+			fault("initiator %q %w; want %s", text, err, initiatorRule)
 		}
 	}
 	for _, err := range []error{o.parseCHAP(&s.access), o.checkFiles()} {

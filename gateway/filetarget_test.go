@@ -244,7 +244,7 @@ func TestFileTargetRefuses(t *testing.T) {
 		{"not loopback", FileTargetOptions{Files: files, Listen: []string{"192.0.2.1"}}, []string{"192.0.2.1", "without encryption", "plaintext-remote"}},
 		{"all addresses", FileTargetOptions{Files: files, Listen: []string{":3260"}}, []string{"without encryption"}},
 		{"name in upper case", FileTargetOptions{Files: files, Name: "iqn.2026-11.test:Disk"}, []string{"iqn.2026-11.test:Disk", "lower case"}},
-		{"initiator", FileTargetOptions{Files: files, Initiators: []string{"iqn.*"}}, []string{`"iqn.*"`, "neither an iSCSI name, an address nor a network"}},
+		{"initiator", FileTargetOptions{Files: files, Initiators: []string{"iqn.*"}}, []string{`"iqn.*"`, "is a pattern", "10.1.0.0/16"}},
 		{"two at once", FileTargetOptions{Files: files, Name: "x", Initiators: []string{"y"}}, []string{`"x"`, `"y"`}},
 		{"user alone", chap("alice", "", "", ""), []string{"a user and a secret file"}},
 		{"mutual alone", chap("", "", "us", path("good")), []string{"too"}},

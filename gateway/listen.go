@@ -4,8 +4,10 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync"
 
@@ -77,6 +79,9 @@ func listenOn(a ListenAddr) (net.Listener, error) {
 	}
 	l, err := net.Listen(a.Network, a.Address)
 	if err != nil {
+		if call, ok := errors.AsType[*os.SyscallError](err); ok {
+			err = call.Err // the rest says again where
+		}
 		return nil, fmt.Errorf("listen on %s: %w", a, err)
 	}
 	return l, nil

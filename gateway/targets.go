@@ -221,7 +221,7 @@ func (ts *targets) Open(p *iscsi.Peer, name string) (iscsi.Handle, error) {
 	ts.tell(KindClientConnected, t, p, "initiator logged in", 1)
 	return iscsi.Handle{
 		Target: t.target, Port: p.PortalGroupTag,
-		Close: func() { ts.tell(KindClientDisconnected, t, p, "initiator logged out", -1) },
+		Close: func() { ts.tell(KindClientDisconnected, t, p, "session of the initiator has ended", -1) },
 	}, nil
 }
 

@@ -3,13 +3,15 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	wire "pathgate/internal/iscsi"
 )
 
 // validator checks what concerns more than one value.
@@ -257,29 +259,40 @@ func (v *validator) filesOnce() {
 	}
 }
 
-// secrets checks secret files as Secret.Read will, without reading them.
+// secrets checks secret files, and that what they hold can be used for CHAP.
 func (v *validator) secrets() {
 	for i, t := range v.c.Targets {
-		if t.CHAP == nil {
-			continue
+		if t.CHAP != nil {
+			key := fmt.Sprintf("targets[%d].chap.", i)
+			v.secretPair(key+"secret-file", t.CHAP.Secret, key+"mutual-secret-file", t.CHAP.MutualSecret)
 		}
-		key := fmt.Sprintf("targets[%d].chap.", i)
-		v.secret(key+"secret-file", t.CHAP.Secret)
-		v.secret(key+"mutual-secret-file", t.CHAP.MutualSecret)
 	}
 	v.iscsiSecrets()
 }
 
-func (v *validator) secret(key string, s Secret) {
+// secretPair checks the secrets of both directions; mutual may be none.
+func (v *validator) secretPair(key string, s Secret, mutualKey string, mutual Secret) {
+	first, second := v.secret(key, s), v.secret(mutualKey, mutual)
+	if len(first) > 0 && s != mutual && bytes.Equal(first, second) {
+		v.fault(mutualKey, "holds the secret of the other direction", "a secret of its own for each direction, RFC 7143 9.2.1")
+	}
+}
+
+// secret reads a secret; nil: there is none, or one that cannot be used.
+func (v *validator) secret(key string, s Secret) []byte {
 	if s.File == "" {
-		return
+		return nil
 	}
-	const rule = "a regular file, mode 0600 or tighter, owned by the user that runs the gateway"
-	info, err := os.Stat(s.File)
-	if err == nil {
-		err = checkSecretInfo(info)
-	}
+	b, err := s.Read()
 	if err != nil {
-		v.fault(key, "cannot be used: "+err.Error(), rule)
+		why := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "secret file "+s.File+": "), "secret file: ")
+		v.fault(key, "cannot be used: "+why, "a regular file, mode 0600 or tighter, owned by the user that runs the gateway")
+		return nil
 	}
+	if n := len(b); n < wire.MinSecretLength || n > wire.MaxValueLength {
+		v.fault(key, fmt.Sprintf("holds a secret of %d bytes", n),
+			fmt.Sprintf("%d to %d bytes, not counting a newline at the end", wire.MinSecretLength, wire.MaxValueLength))
+		return nil
+	}
+	return b
 }

@@ -10,6 +10,9 @@ import (
 
 // iscsi checks what concerns the iSCSI target.
 func (v *validator) iscsi(seen map[string]string) {
+	if v.has("iscsi") && !v.has("iscsi.listen") {
+		v.fault("iscsi", "is not used", "iscsi has at least one address in listen")
+	}
 	told := map[string]string{}
 	for i, l := range v.c.ISCSI.Listen {
 		key := fmt.Sprintf("iscsi.listen[%d]", i)
@@ -61,6 +64,16 @@ func (v *validator) initiators(c *VMISCSIConfig, key string, users map[string]Se
 	}
 }
 
+// noFrontEnd warns of disks that nobody can reach.
+func (c *Config) noFrontEnd() []Fault {
+	if len(c.NBD.Listen) > 0 || len(c.ISCSI.Listen) > 0 || len(c.VMs) == 0 {
+		return nil
+	}
+	f := c.src.fault("vms", "nobody can use the disks: neither nbd nor iscsi has an address in listen", "")
+	f.Value = ""
+	return []Fault{f}
+}
+
 // openTargets warns of VMs whose disks anyone can change who reaches a listener that
 // is not on loopback.
 func (c *Config) openTargets() (list []Fault) {
@@ -93,8 +106,7 @@ func (v *validator) iscsiSecrets() {
 	for i := range v.c.VMs {
 		if p := v.c.VMs[i].ISCSI.CHAP; p != nil {
 			key := fmt.Sprintf("vms[%d].iscsi.chap.", i)
-			v.secret(key+"secret-file", p.Secret)
-			v.secret(key+"mutual.secret-file", p.MutualSecret)
+			v.secretPair(key+"secret-file", p.Secret, key+"mutual.secret-file", p.MutualSecret)
 		}
 	}
 }

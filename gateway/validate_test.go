@@ -137,7 +137,7 @@ func TestSecretFiles(t *testing.T) {
 	}
 	good := write("good", 0o600, "correct horse\n")
 	readOnly := write("read-only", 0o400, "x")
-	loose := write("loose", 0o640, "staple")
+	loose := write("loose", 0o640, "battery staple")
 	for path, want := range map[string]string{good: "correct horse", readOnly: "x"} {
 		if got, err := (Secret{path}).Read(); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", path, got, err)

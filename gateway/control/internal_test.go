@@ -19,7 +19,7 @@ func TestNearest(t *testing.T) {
 		{"vmhba0:0:9", "vmhba0:0:1"},  // a tie: the first
 		{"vmhba1:0:2", "vmhba0:0:2"},  // likewise
 		{"vmbha0:0:2", "vmhba0:0:2"},  // swapped
-		{"VMHBA0:0:1", ""},            // half of it
+		{"VMHBA1:0:1", "vmhba1:0:1"},  // in another case
 		{"vmhba0:0:12", "vmhba0:0:1"}, // one too many
 		{"vmhba:0:1", "vmhba0:0:1"},
 		{"god", "gold"},

@@ -2,7 +2,10 @@
 
 package control
 
-import "iter"
+import (
+	"iter"
+	"strings"
+)
 
 // maxNameLength bounds the work of nearest; longer names are nobody's typing error.
 const maxNameLength = 256
@@ -16,6 +19,9 @@ func nearest(wrong string, names iter.Seq[string]) string {
 		return ""
 	}
 	for name := range names {
+		if strings.EqualFold(name, wrong) {
+			return name // nothing can be nearer
+		}
 		if len(name) > maxNameLength || abs(len(name)-len(wrong)) >= best {
 			continue
 		}
