@@ -61,10 +61,7 @@ func aLUN(size int64) *tgtd.LUN {
 // newBed starts a gateway, and waits for its disks.
 func newBed(t *testing.T, o options) *bed {
 	t.Helper()
-	b := &bed{secret: filepath.Join(t.TempDir(), "secret")}
-	if err := os.WriteFile(b.secret, []byte(secret), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b := &bed{secret: secretFile(t)}
 	if o.lun != nil {
 		b.file = memFile(t, "lun")
 		l := *o.lun
@@ -97,11 +94,7 @@ func (b *bed) start(t *testing.T, o options) {
 	}
 	var err error
 	for range 5 {
-		a, perr := port.Free(netip.MustParseAddr("127.0.0.1"))
-		if perr != nil {
-			t.Fatal(perr)
-		}
-		b.portal = a.String()
+		b.portal = freeAddress(t)
 		listen := fmt.Sprintf("%q", b.portal)
 		if o.front {
 			b.front = proxy.MustNew(t, proxy.Options{Target: b.portal, Protocol: proxy.ISCSI, Seed: 1})
@@ -118,6 +111,16 @@ func (b *bed) start(t *testing.T, o options) {
 		}
 	}
 	t.Fatal(err)
+}
+
+// freeAddress is an address that is free now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	a, err := port.Free(netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.String()
 }
 
 // available waits until all disks are there.
@@ -204,6 +207,16 @@ func shortDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+// secretFile holds secret.
+func secretFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // run runs a command that has to succeed, and gives what it prints.

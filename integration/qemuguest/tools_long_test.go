@@ -124,13 +124,3 @@ func copies(t *testing.T, src, url string) {
 	run(t, "qemu-img", "bench", "-f", "raw", "-t", "none", "-c", "200", "-d", "16", url)
 	demand(t, run(t, "qemu-io", "-f", "raw", "-t", "none", "-c", "write -P 7 0 64k", "-c", "discard 0 1M", "-c", "write -z 1M 64k", "-c", "read -P 0 1M 64k", url), "read 65536/65536")
 }
-
-// secretFile holds secret.
-func secretFile(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
