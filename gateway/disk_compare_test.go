@@ -296,3 +296,40 @@ func ask(d backends.Device, op backends.Op, off, n uint64, data []byte) answer {
 	r.Reset()
 	return a
 }
+
+// mediumError is a device whose block at an LBA cannot be read.
+type mediumError struct {
+	*limited
+	lba uint64
+}
+
+func (m mediumError) Submit(b *backends.Batch, reqs []*backends.Request) {
+	for _, r := range reqs {
+		if m.lba*512 < r.Offset || m.lba*512 >= r.Offset+r.Length {
+			m.limited.Submit(b, []*backends.Request{r})
+			continue
+		}
+		b.Complete(r, backends.Result{Class: backends.Medium, Sent: backends.SentAnswered, Sense: backends.Sense{
+			Valid: true, Key: 3, ASC: 0x11, HasInfo: true, Information: m.lba,
+		}})
+	}
+}
+
+// TestDiskMediumError: the block that a LUN names is told as the disk's own.
+func TestDiskMediumError(t *testing.T) {
+	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{
+		{Ref: "a", Offset: 64 << 10, Length: 64 << 10}, {Ref: "b", Offset: 32 << 10, Length: 128 << 10},
+	}})
+	for ref, dev := range map[string]backends.Device{
+		"a": newLimited(t, 1<<20, 0, 0), "b": mediumError{newLimited(t, 1<<20, 16<<10, 0), 100},
+	} {
+		if err := d.Attach(ref, newTestRouter(t, dev)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(d, backends.Read, 32<<10, 128<<10, nil)
+	const want = 64<<10/512 + 100 - 32<<10/512
+	if p.res.Class != backends.Medium || !p.res.Sense.HasInfo || p.res.Sense.Information != want {
+		t.Errorf("%v, %+v, want LBA %d", p.res.Class, p.res.Sense, want)
+	}
+}

@@ -222,6 +222,9 @@ func (p *Part) Complete(b *backends.Batch, _ *backends.Request, res backends.Res
 	if res.Class == backends.Miscompare && res.Sense.HasInfo {
 		res.Sense.Information += p.at // the client is told where in its own request
 	}
+	if res.Class == backends.Medium && res.Sense.HasInfo {
+		d.locateLocked(p, &res.Sense)
+	}
 	o.result = join(o.result, res)
 	r := o.parent
 	if o.paced && r.Op.Changes() {

@@ -151,3 +151,11 @@ func (o *op) drop(p *Part) {
 		}
 	}
 }
+
+// locateLocked makes the LBA of a device, where a part has failed, that of the disk.
+func (d *Disk) locateLocked(p *Part, s *backends.Sense) {
+	at := s.Information * uint64(p.router.Device().Info().LogicalBlock)
+	if s.HasInfo = at >= p.Offset && at-p.Offset < p.Length; s.HasInfo {
+		s.Information = (p.op.parent.Offset + p.at + at - p.Offset) / uint64(d.info.LogicalBlock)
+	}
+}

@@ -24,6 +24,8 @@ type demand struct {
 	exact bool
 	// short: Data-Out is longer than the initiator expects.
 	short bool
+	// work is how many bytes it holds beside its data while it is carried out.
+	work  uint64
 	check scsi.ByteCheck // of VERIFY
 	unmap bool           // of WRITE SAME
 	// blockRange is the range of the medium.
@@ -151,13 +153,14 @@ func (t *task) examine() scsi.Sense {
 
 // payload is how many bytes t will hold.
 func (t *task) payload() int64 {
-	switch d := &t.demand; {
+	d := &t.demand
+	switch {
 	case d.dir == scsi.DataOut:
-		return int64(d.length)
+		return int64(d.length + d.work)
 	case d.op == backends.Read:
 		return int64(d.bytes)
 	}
-	return 0
+	return int64(d.work)
 }
 
 // match compares what the CDB moves with what the initiator expects. False: the

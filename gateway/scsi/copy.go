@@ -51,7 +51,7 @@ func checkExtendedCopy(t *task) scsi.Sense {
 	if n > copyListBytes+1024 {
 		return scsi.CodeParameterListLength.Sense()
 	}
-	t.demand.dir, t.demand.length = scsi.DataOut, uint64(n)
+	t.demand.dir, t.demand.length, t.demand.work = scsi.DataOut, uint64(n), copyPiece
 	return scsi.Sense{}
 }
 

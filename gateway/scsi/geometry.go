@@ -15,6 +15,7 @@ type geometry struct {
 	blocks    uint64
 	blockSize uint64
 	physical  uint64 // physical block in bytes, at least blockSize
+	unit      uint64 // the device's logical block in bytes
 	caps      backends.Caps
 	cache     backends.CacheMode
 	available bool
@@ -39,7 +40,7 @@ func newGeometry(info *backends.Info, cfg *UnitConfig) *geometry {
 		return max(n&^(block-1), block)
 	}
 	g := &geometry{
-		blocks: info.Size / block, blockSize: block, physical: max(uint64(cmp.Or(cfg.PhysicalBlock, info.PhysicalBlock)), block),
+		blocks: info.Size / block, blockSize: block, unit: uint64(info.LogicalBlock), physical: max(uint64(cmp.Or(cfg.PhysicalBlock, info.PhysicalBlock)), block),
 		caps: info.Caps, cache: info.WriteCache, available: info.Available,
 		maxTransfer: whole(uint64(info.MaxTransfer)), optimal: uint64(info.OptimalTransfer),
 		maxUnmap: whole(info.MaxUnmap), maxZeroes: whole(info.MaxZeroes),

@@ -84,7 +84,7 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 	case scsi.PageSupported:
 		return scsi.AppendVPD(nil, disk, page, []byte{
 			byte(scsi.PageSupported), byte(scsi.PageSerialNumber), byte(scsi.PageIdentification),
-			byte(scsi.PageExtendedInquiry), byte(scsi.PageThirdPartyCopy), byte(scsi.PageBlockLimits),
+			byte(scsi.PageExtendedInquiry), byte(scsi.PageModePolicy), byte(scsi.PagePorts), byte(scsi.PageThirdPartyCopy), byte(scsi.PageBlockLimits),
 			byte(scsi.PageCharacteristics), byte(scsi.PageProvisioning),
 		})
 	case scsi.PageSerialNumber:
@@ -96,6 +96,10 @@ func (l *link) vpd(page scsi.VPDPage) []byte {
 			Simple: true, OrderedTags: true, HeadOfQueue: true,
 			VolatileCache: g.cache == backends.CacheVolatile, NonVolatileCache: g.cache == backends.CacheProtected,
 		}.Append(nil, disk)
+	case scsi.PageModePolicy: // all pages are shared by all nexuses
+		return scsi.AppendVPD(nil, disk, page, []byte{byte(scsi.AllModePages), scsi.AllModeSubpages, 0, 0})
+	case scsi.PagePorts:
+		return scsi.AppendPorts(nil, disk, l.n.t.portNames())
 	case scsi.PageThirdPartyCopy:
 		return u.copyPage()
 	case scsi.PageBlockLimits:
@@ -162,9 +166,22 @@ func (l *link) designators() []scsi.Designator {
 		scsi.T10Designator(l.u.cfg.Vendor, l.u.cfg.Serial),
 		scsi.PortDesignator(scsi.DesignatorRelativePort, p.Relative),
 		scsi.PortDesignator(scsi.DesignatorPortGroup, p.Group),
-		scsi.NameDesignator(scsi.OfPort, fmt.Sprintf("%s,t,0x%04x", name, p.PortalGroupTag)),
+		p.name(name),
 		scsi.NameDesignator(scsi.OfDevice, name),
 	}
+}
+
+// name is the port's, in the target.
+func (p Port) name(target string) scsi.Designator {
+	return scsi.NameDesignator(scsi.OfPort, fmt.Sprintf("%s,t,0x%04x", target, p.PortalGroupTag))
+}
+
+// portNames are the target's ports, as VPD page 88h tells them.
+func (t *Target) portNames() (list []scsi.PortNames) {
+	for _, p := range t.cfg.Ports {
+		list = append(list, scsi.PortNames{Relative: p.Relative, List: []scsi.Designator{p.name(t.cfg.Name)}})
+	}
+	return list
 }
 
 // naaOUI is a locally administered company identifier: there is no registered

@@ -93,9 +93,13 @@ func (t *task) failed(res backends.Result) {
 		t.c.Status = scsi.StatusReservationConflict
 		return
 	case backends.Medium:
-		code = mediumCode(t.demand.op, res.Sense)
+		t.c.fail(t.medium(res.Sense))
+		return
 	case backends.IllegalRequest:
 		code = scsi.CodeLBAOutOfRange // all else was checked before: the device shrank
+		if asc := res.Sense.ASC; res.Sense.Valid && (asc == scsi.CodeInvalidFieldInCDB.ASC() || asc == scsi.CodeInvalidFieldInParameters.ASC()) {
+			code = scsi.CodeInvalidFieldInCDB // the LUN does not take it so: an initiator asks in another way
+		}
 	case backends.Unsupported:
 		code = scsi.CodeInvalidOpcode
 	case backends.DataProtect:
@@ -115,16 +119,20 @@ func (t *task) failed(res backends.Result) {
 	t.c.fail(code.Sense())
 }
 
-// mediumCode passes on what the LUN said of its medium or hardware.
-func mediumCode(op backends.Op, s backends.Sense) scsi.SenseCode {
+// medium passes on what the LUN said of its medium or hardware, and of which block.
+func (t *task) medium(s backends.Sense) scsi.Sense {
 	key := scsi.SenseKey(s.Key)
-	if s.Valid && (key == scsi.MediumError || key == scsi.HardwareError) {
-		return scsi.MakeSenseCode(key, s.ASC, s.ASCQ)
+	if !s.Valid || key != scsi.MediumError && key != scsi.HardwareError {
+		if t.demand.op.Changes() {
+			return scsi.CodeWriteError.Sense()
+		}
+		return scsi.CodeUnrecoveredReadError.Sense()
 	}
-	if op.Changes() {
-		return scsi.CodeWriteError
+	out, g := scsi.MakeSenseCode(key, s.ASC, s.ASCQ).Sense(), t.l.u.geometry.Load()
+	if lba := s.Information * g.unit / g.blockSize; s.HasInfo && lba >= t.demand.lba && lba-t.demand.lba < t.demand.blocks {
+		out.InformationValid, out.Information = true, lba
 	}
-	return scsi.CodeUnrecoveredReadError
+	return out
 }
 
 // account writes the residual and cuts In to what the initiator expects (RFC

@@ -41,6 +41,8 @@ func TestOutcomes(t *testing.T) {
 		{backends.Result{Class: backends.Medium, Sense: medium}, 2, 0x031104, 0x031104},
 		{backends.Result{Class: backends.Medium, Sense: attention}, 2, 0x031100, 0x030c00},
 		{backends.Failed(backends.IllegalRequest), 2, 0x052100, 0x052100},
+		{backends.Result{Class: backends.IllegalRequest, Sense: backends.Sense{Valid: true, Key: 5, ASC: 0x24}}, 2, 0x052400, 0x052400},
+		{backends.Result{Class: backends.IllegalRequest, Sense: backends.Sense{Valid: true, Key: 5, ASC: 0x21}}, 2, 0x052100, 0x052100},
 		{backends.Failed(backends.Unsupported), 2, 0x052000, 0x052000},
 		{backends.Failed(backends.DataProtect), 2, 0x072700, 0x072700},
 		{backends.Failed(backends.ReservationConflict), scsi.StatusReservationConflict, 0, 0},
@@ -212,5 +214,55 @@ func TestSelfTest(t *testing.T) {
 	bad := newBed(t, UnitConfig{Device: &failing{memory(t, 1<<20), backends.Failed(backends.Medium)}}).open(0, 1)
 	bad.fails(codeSelfTestFailed, test, nil, 0)
 	bad.good(scsi.CDB{byte(scsi.OpSendDiagnostic)}, nil, 0)
+	bad.good(scsi.CDB{byte(scsi.OpSendDiagnostic), 0x10}, nil, 0)
 	bad.fails(scsi.CodeInvalidFieldInCDB, scsi.CDB{byte(scsi.OpSendDiagnostic), 0x24}, nil, 0)
+}
+
+// TestMediumErrorNamesBlock: the LUN's LBA reaches the initiator in its own blocks, and
+// none that is not of the command.
+func TestMediumErrorNamesBlock(t *testing.T) {
+	for _, tt := range []struct {
+		block    uint32
+		lba      uint64 // of 512 bytes
+		want     uint64
+		informed bool
+	}{{512, 12, 12, true}, {512, 9, 0, false}, {512, 18, 0, false}, {4096, 85, 10, true}} {
+		res := backends.Result{Class: backends.Medium, Sent: backends.SentAnswered, Sense: backends.Sense{
+			Valid: true, Key: 3, ASC: 0x11, HasInfo: true, Information: tt.lba,
+		}}
+		c := newBed(t, UnitConfig{Device: &failing{memory(t, 1<<20), res}, BlockSize: tt.block}).open(0, 1)
+		s := c.fails(scsi.CodeUnrecoveredReadError, readCDB(10, 8), nil, 8*int(tt.block))
+		if s.InformationValid != tt.informed || s.Information != tt.want {
+			t.Errorf("%+v: %v", tt, s)
+		}
+	}
+}
+
+// TestP15WorkIsCredited: what a command holds beside its data counts too, so that few
+// bytes of commands cannot claim many of memory.
+func TestP15WorkIsCredited(t *testing.T) {
+	block := pattern(1, 512)
+	list := scsi.CopyList{}.Append(nil)
+	unable := func(i *backends.Info) { i.Caps &^= backends.CanVerify }
+	for name, tt := range map[string]struct {
+		cdb  scsi.CDB
+		out  []byte
+		want int64
+	}{
+		"write same":    {cdb(scsi.WriteSame{Blocks: 8192}), block, 512 + pieceMost},
+		"short":         {cdb(scsi.WriteSame{Blocks: 2}), block, 512 + 1024},
+		"verify":        {cdb(scsi.Verify{Blocks: 8192}), nil, verifyWindow * pieceMost},
+		"orwrite":       {cdb(scsi.ReadWrite{Write: true, Size: 16, Blocks: 1}), block, 512 + 512},
+		"extended copy": {copyCDB(list), list, int64(len(list)) + copyPiece},
+	} {
+		if name == "orwrite" {
+			tt.cdb[0] = byte(scsi.OpORWrite16)
+		}
+		c := newBed(t, UnitConfig{Device: newLimited(t, unable)}).open(0, 1)
+		cmd := c.command(0, tt.cdb, tt.out, 0)
+		if !c.n.Begin(cmd) || cmd.task.credit != tt.want {
+			t.Errorf("%s: %v, %d bytes, want %d", name, senseOf(t, cmd), cmd.task.credit, tt.want)
+		}
+		cmd.Out.Release()
+	}
 }

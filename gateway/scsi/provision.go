@@ -143,6 +143,7 @@ func checkWriteSame(t *task) scsi.Sense {
 	d.unmap, d.fua = c.Unmap, u.writeThrough.Load()
 	if !c.NoDataOut {
 		d.dir, d.length, d.exact = scsi.DataOut, uint64(u.cfg.BlockSize), true
+		d.work = min(d.bytes, pieceMost)
 	}
 	return scsi.Sense{}
 }

@@ -120,8 +120,14 @@ func checkVerify(t *task) scsi.Sense {
 		d.dir, d.length = scsi.DataOut, uint64(t.l.u.cfg.BlockSize)
 	}
 	d.fua, d.partial = c.Write, c.Write
+	if !t.l.u.geometry.Load().caps.Has(backends.CanVerify) {
+		d.work = min(d.bytes, verifyWindow*pieceMost)
+	}
 	return scsi.Sense{}
 }
+
+// verifyWindow is how many pieces a VERIFY reads at a time where the device cannot.
+const verifyWindow = 2
 
 // verify is VERIFY.
 func verify(b *backends.Batch, t *task) {
@@ -142,7 +148,7 @@ func (t *task) verifyStep() step {
 	s := step{op: backends.Verify, offset: d.offset, bytes: d.bytes, limit: g.limit(backends.Verify)}
 	able := g.caps.Has(backends.CanVerify)
 	if !able {
-		s.op = backends.Read
+		s.op, s.window = backends.Read, verifyWindow
 		s.limit = pieceLimit(s.limit)
 	}
 	want := func(v *buffer.Vec, at, n uint64) {
@@ -174,11 +180,13 @@ func (t *task) verifyStep() step {
 	return s
 }
 
-// pieceLimit bounds the pieces that are looked at by the CPU.
+// pieceMost is the longest piece that is looked at by the CPU, in bytes.
+const pieceMost = 1 << 20
+
+// pieceLimit bounds them.
 func pieceLimit(limit uint64) uint64 {
-	const most = 1 << 20
-	if limit == 0 || limit > most {
-		return most
+	if limit == 0 || limit > pieceMost {
+		return pieceMost
 	}
 	return limit
 }
@@ -247,8 +255,12 @@ func checkORWrite(t *task) scsi.Sense {
 	}
 	d := &t.demand
 	d.dir, d.length, d.fua = scsi.DataOut, d.bytes, t.durable(c.FUA)
+	d.work = min(d.bytes, 2*orPiece)
 	return scsi.Sense{}
 }
+
+// orPiece is the longest piece that is replaced at once, in bytes.
+const orPiece = 128 << 10
 
 // orTries is how often ORWRITE tries a piece that others change meanwhile.
 const orTries = 16
@@ -257,7 +269,7 @@ const orTries = 16
 // that no change of another is lost.
 func orWrite(b *backends.Batch, t *task) {
 	d := &t.demand
-	most := min(pieceLimit(t.l.u.geometry.Load().limit(backends.CompareAndWrite)), 128<<10)
+	most := min(pieceLimit(t.l.u.geometry.Load().limit(backends.CompareAndWrite)), orPiece)
 	most = max(most-most%uint64(t.l.u.cfg.BlockSize), uint64(t.l.u.cfg.BlockSize))
 	o := orJob{t: t, most: most, offset: d.offset, end: d.offset + d.bytes}
 	t.cleanup = func() { o.old.Release() }

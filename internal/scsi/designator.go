@@ -86,12 +86,38 @@ func DecodeDesignators(dst []Designator, b []byte) ([]Designator, error) {
 func AppendDesignators(dst []byte, p Peripheral, list []Designator) []byte {
 	var payload []byte
 	for _, d := range list {
-		v := d.Value[:min(len(d.Value), 255)]
-		payload = append(payload, d.Protocol<<4|byte(d.CodeSet)&0x0f,
-			bit(d.HasProtocol, 0x80)|byte(d.Association)&3<<4|byte(d.Type)&0x0f, 0, byte(len(v)))
-		payload = append(payload, v...)
+		payload = d.append(payload)
 	}
 	return AppendVPD(dst, p, PageIdentification, payload)
+}
+
+func (d Designator) append(dst []byte) []byte {
+	v := d.Value[:min(len(d.Value), 255)]
+	dst = append(dst, d.Protocol<<4|byte(d.CodeSet)&0x0f,
+		bit(d.HasProtocol, 0x80)|byte(d.Association)&3<<4|byte(d.Type)&0x0f, 0, byte(len(v)))
+	return append(dst, v...)
+}
+
+// PortNames are a target port in VPD page 88h: its relative identifier and its
+// designators.
+type PortNames struct {
+	Relative uint16
+	List     []Designator
+}
+
+// AppendPorts appends VPD page 88h (SPC-4, SCSI Ports) of target ports.
+func AppendPorts(dst []byte, p Peripheral, ports []PortNames) []byte {
+	be := binary.BigEndian
+	var payload []byte
+	for _, port := range ports {
+		payload = append(payload, 0, 0, byte(port.Relative>>8), byte(port.Relative), 0, 0, 0, 0, 0, 0, 0, 0)
+		at := len(payload)
+		for _, d := range port.List {
+			payload = d.append(payload)
+		}
+		be.PutUint16(payload[at-2:], uint16(len(payload)-at))
+	}
+	return AppendVPD(dst, p, PagePorts, payload)
 }
 
 // Number returns the 16-bit number of a relative target port, target port group

@@ -20,6 +20,7 @@ const (
 	OpRelease6             Opcode = 0x17
 	OpModeSense6           Opcode = 0x1a
 	OpStartStopUnit        Opcode = 0x1b
+	OpReceiveDiagnostic    Opcode = 0x1c
 	OpSendDiagnostic       Opcode = 0x1d
 	OpPreventAllow         Opcode = 0x1e
 	OpReadCapacity10       Opcode = 0x25
@@ -111,6 +112,8 @@ func opcodeName(o Opcode) string {
 		return "MODE SENSE(6)"
 	case OpStartStopUnit:
 		return "START STOP UNIT"
+	case OpReceiveDiagnostic:
+		return "RECEIVE DIAGNOSTIC RESULTS"
 	case OpSendDiagnostic:
 		return "SEND DIAGNOSTIC"
 	case OpPreventAllow:

@@ -16,8 +16,9 @@ const (
 	PageSupported       VPDPage = 0x00 // supported VPD pages
 	PageSerialNumber    VPDPage = 0x80 // unit serial number
 	PageIdentification  VPDPage = 0x83 // device identification
-	PageModePolicy      VPDPage = 0x87 // mode page policy
 	PageExtendedInquiry VPDPage = 0x86 // extended INQUIRY data
+	PageModePolicy      VPDPage = 0x87 // mode page policy
+	PagePorts           VPDPage = 0x88 // SCSI ports
 	PageThirdPartyCopy  VPDPage = 0x8f // third-party copy
 	PageBlockLimits     VPDPage = 0xb0 // block limits
 	PageCharacteristics VPDPage = 0xb1 // block device characteristics
