@@ -140,6 +140,7 @@ const (
 
 	KindClientConnected    // to a front-end
 	KindClientDisconnected // from a front-end
+	KindClientRival        // two hosts have the name and ISID of one initiator; the later one is refused
 
 	KindDiskAvailable
 	KindDiskUnavailable // the message says what is missing
@@ -197,6 +198,7 @@ var kindNames = [...]string{
 	KindSessionDown:         "session-down",
 	KindClientConnected:     "client-connected",
 	KindClientDisconnected:  "client-disconnected",
+	KindClientRival:         "client-rival",
 	KindDiskAvailable:       "disk-available",
 	KindDiskUnavailable:     "disk-unavailable",
 	KindQueuePark:           "queue-park",

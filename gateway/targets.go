@@ -67,7 +67,7 @@ func (g *Gateway) newTargets(serving context.Context) (*targets, error) {
 		Targets: boundedTargets{ts}, Logger: g.log, QueueDepth: g.cfg.ISCSI.QueueDepth,
 		HeaderDigest: g.cfg.ISCSI.Digests, DataDigest: g.cfg.ISCSI.Digests,
 		DrainTimeout: g.cfg.Timeouts.Drain, TaskTimeout: g.cfg.Timeouts.TMFAnswer,
-		DataTimeout: g.cfg.Timeouts.ClientData,
+		DataTimeout: g.cfg.Timeouts.ClientData, Rival: ts.rival,
 		NOPInterval: g.cfg.Timeouts.ClientNOPInterval, NOPTimeout: g.cfg.Timeouts.ClientNOPTimeout,
 	})
 	return ts, err
@@ -232,6 +232,15 @@ func (ts *targets) tell(k Kind, t *vmTarget, p *iscsi.Peer, msg string, n int) {
 	ts.g.bus.Publish(Event{
 		Kind: k, VM: t.vm.Name, Session: p.Connection, Message: msg,
 		Attrs: []Attr{{"initiator", p.Initiator}, {"target", t.target.Name()}},
+	})
+}
+
+// rival tells that two hosts quarrel about one session.
+func (ts *targets) rival(p *iscsi.Peer, target, other string) {
+	ts.g.bus.Publish(Event{
+		Kind: KindClientRival, Severity: SeverityWarning, VM: ts.byName[target].vm.Name, Session: p.Connection,
+		Message: "refused: " + other + " uses the same initiator name and ISID",
+		Attrs:   []Attr{{"initiator", p.Initiator}, {"isid", p.ISID.String()}},
 	})
 }
 

@@ -139,6 +139,18 @@ func TestTargetsClientTimers(t *testing.T) {
 	}
 }
 
+// TestB23RivalEvent: hosts that quarrel about a session are told to people.
+func TestB23RivalEvent(t *testing.T) {
+	b := newTargetBed(t, t.TempDir(), portalsConfig)
+	b.targets.rival(&iscsi.Peer{Initiator: "iqn.2026-11.test:x", Connection: "iscsi 192.0.2.7:1"}, b.cfg.ISCSI.TargetName("here"), "iscsi 192.0.2.8:1")
+	for e := range b.bus.Subscribe(t.Context(), 0) {
+		if e.Kind.String() != "client-rival" || e.VM != "here" || !strings.Contains(e.Message, "192.0.2.8") {
+			t.Errorf("%+v", e)
+		}
+		break
+	}
+}
+
 const portalsConfig = `
 state: DIR/state.db
 iscsi: {listen: [{address: 127.0.0.1, advertise: [gw.example, "192.0.2.1:4000"]}]}

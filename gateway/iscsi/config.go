@@ -131,6 +131,10 @@ type Config struct {
 	// MaxPending is how many bytes of answers may wait for an initiator that does
 	// not read before its requests are no longer read. DefaultMaxPending.
 	MaxPending int64
+	// Rival is told that p was refused at target since another host, whose connection is
+	// called other, has its name and ISID: they had thrown each other out again and
+	// again. It is called with no lock held, for each such login; nil: nobody is told.
+	Rival func(p *Peer, target, other string)
 	// Logger is told sessions and their ends, at a bounded rate; nil: nothing is
 	// logged.
 	Logger *slog.Logger

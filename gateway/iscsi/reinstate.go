@@ -69,6 +69,9 @@ func (s *Server) claim(se *session, wait time.Duration) error {
 			if !s.rivalLocked(se, old) {
 				s.mu.Unlock()
 				se.c.log(slog.LevelWarn, "initiator name and ISID are in use by another host", "other", old.c.peer.Connection)
+				if s.cfg.Rival != nil {
+					s.cfg.Rival(&se.c.peer, se.key.target, old.c.peer.Connection)
+				}
 				return refuse(wire.LoginServiceUnavailable, errors.New("name and ISID are in use by another host"))
 			}
 		}

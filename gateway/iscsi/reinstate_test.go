@@ -4,9 +4,40 @@ package iscsi
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+
+	wire "pathgate/internal/iscsi"
 )
+
+// B23: two hosts that come with one name and ISID in turn: the quarrel ends, the one that
+// is in stays in, and it is told.
+func TestB23PingPong(t *testing.T) {
+	told := make(chan string, 10)
+	b := serve(t, Config{Rival: func(p *Peer, target, other string) {
+		told <- p.Initiator + " " + target + " " + other
+	}}, newSource().add(t, testTarget, memory(t)))
+	r := b.dialFrom(t, "127.0.0.1")
+	r.login(nil)
+	for i := range rivalAlarm {
+		next := b.dialFrom(t, []string{"127.0.0.2", "127.0.0.1"}[i%2])
+		next.login(nil)
+		r.closed()
+		r = next
+	}
+	late := b.dialFrom(t, "127.0.0.2")
+	late.loginPDU(wire.OperationalNegotiation, wire.FullFeaturePhase, late.fast())
+	late.refusedWith(wire.LoginServiceUnavailable)
+	if got := <-told; !strings.HasPrefix(got, testInitiator+" "+testTarget+" iscsi 127.0.0.1:") {
+		t.Errorf("told %q", got)
+	}
+	r.ping()
+	again := b.dialFrom(t, "127.0.0.1") // its own host may come back
+	again.login(nil)
+	r.closed()
+	again.ping()
+}
 
 // B23: two hosts with one name and ISID do not throw each other out without end.
 func TestB23Rivals(t *testing.T) {
