@@ -68,7 +68,7 @@ func TestLinuxHosts(t *testing.T) {
 			t.Errorf("no test runs what is below %q", heading)
 		}
 	}
-	if len(parts) < 4 {
+	if len(parts) < 5 {
 		t.Errorf("%d parts", len(parts))
 	}
 }

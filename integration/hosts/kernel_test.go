@@ -28,6 +28,25 @@ func allocated(t *testing.T, file string) int64 {
 	return st.Blocks * 512
 }
 
+// attach runs what pathgate attach prints, and finds the disks where it says.
+func attach(t *testing.T, h *host, text string, disks int) {
+	t.Helper()
+	var list []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "ls -l ") {
+			list = append(list, line)
+			continue
+		}
+		h.run(t, "%s", line)
+	}
+	if len(list) != disks {
+		t.Errorf("%d disks: %s", len(list), text)
+	}
+	for _, line := range list {
+		h.run(t, "again %s", line)
+	}
+}
+
 // TestLongKernelView: what Linux makes of disks is what they are: sizes, discards that
 // free what is below, write cache, write protection and names.
 func TestLongKernelView(t *testing.T) {
@@ -37,7 +56,7 @@ func TestLongKernelView(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "archive"), make([]byte, 32*mib), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g, portals := start(t, gate.Config{
+	g, _ := start(t, gate.Config{
 		Targets: []gate.Target{a.target},
 		Rules:   []string{`{id: "*", all-paths-down: queue, cache: volatile}`},
 		Disks: []string{
@@ -48,7 +67,7 @@ func TestLongKernelView(t *testing.T) {
 	}, 1)
 	available(t, g, 3)
 	h := boot(t, options{programs: []string{"lsblk"}})
-	h.run(t, "iscsiadm -m discovery -t sendtargets -p %s\niscsiadm -m node --login", portals[0])
+	attach(t, h, g.MustCLI(t, "attach", "vm1", "--linux", "--over", "iscsi"), 3)
 	const look = `d=$(disk %d) && cd /sys/block/$d
 again udevadm settle
 lsblk -dbno SIZE,LOG-SEC,PHY-SEC,ROTA,RO /dev/$d | tr -s ' '

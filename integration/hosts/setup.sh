@@ -22,6 +22,11 @@ again udevadm control --ping
 again udevadm trigger --action=add --subsystem-match=net --subsystem-match=block
 again udevadm settle
 echo "InitiatorName=$NAME" >/etc/iscsi/initiatorname.iscsi
+# A busy machine is no lost connection.
+cat >>/etc/iscsi/iscsid.conf <<END
+node.conn[0].timeo.noop_out_interval = 10
+node.conn[0].timeo.noop_out_timeout = 60
+END
 iscsid
 again iscsiadm -m iface
 dmesg -c >/run/boot.log # what follows is of our disks alone
