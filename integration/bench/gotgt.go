@@ -17,8 +17,8 @@ const GotgtCommand = gotgt.Command
 // ServeGotgt is gotgt in a process of its own, which startGotgt starts.
 func ServeGotgt(args []string) error { return gotgt.Main(args) }
 
-// startGotgt serves a file with gotgt. Its sessions hang once in a while, and with
-// each ping that initiators send after 5 s.
+// startGotgt serves a file with gotgt. A session of it hangs at the ping that
+// initiators send after 5 s.
 func startGotgt(ctx context.Context, file string) (*contender, error) {
 	t, err := gotgt.Start(ctx, gotgt.Options{
 		Target: "iqn.2026-11.test:gotgt", Portals: []string{"127.0.0.1"}, LUNs: []gotgt.LUN{{File: file, Size: diskBytes}},

@@ -35,8 +35,9 @@ func startTargets(ctx context.Context, o *Options, dir string) (*group, error) {
 		return nil, err
 	}
 	g := &group{
-		title:     "iSCSI targets on one file in /dev/shm",
-		note:      "One after the other, on the same file of memory: a disk that never makes anyone wait.",
+		title: "iSCSI targets on one file in /dev/shm",
+		note: "One after the other, on the same file of memory: a disk that never makes anyone wait.\n" +
+			"There pathgate writes without a worker, as it reads what is cached on any disk; writes to a disk's file system have one.",
 		reference: 2, jobs: iscsiJobs(), thrift: thriftBar,
 	}
 	fail := func(err error) (*group, error) { return nil, errors.Join(err, g.stop(), theirs.Close()) }
