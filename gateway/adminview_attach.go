@@ -28,7 +28,7 @@ func (s *adminView) Attachment(vm string) (control.Attachment, error) {
 }
 
 func (s *adminView) attachTarget(t *vmTarget) *control.AttachTarget {
-	a := &control.AttachTarget{Name: t.target.Name(), Initiators: t.vm.ISCSI.Names}
+	a := &control.AttachTarget{Name: t.target.Name(), Initiators: t.vm.ISCSI.Names, Digests: s.cfg.ISCSI.Digests.String()}
 	for _, l := range s.cfg.ISCSI.Listen {
 		if len(l.Advertise) == 0 {
 			a.Portals = append(a.Portals, l.String())

@@ -95,7 +95,7 @@ func TestAttachment(t *testing.T) {
 		VM: "vm1", NBD: []string{b.cfg.NBD.Listen[0].String(), "127.0.0.1:10809"},
 		ISCSI: &control.AttachTarget{
 			Name: "iqn.2026-11.internal.pathgate:vm1", Portals: []string{"127.0.0.1:3260", "127.0.0.1:3261"},
-			User: "alice", Initiators: []string{"iqn.2026-11.test:a"},
+			User: "alice", Initiators: []string{"iqn.2026-11.test:a"}, Digests: "require",
 		},
 		Disks: []control.AttachDisk{
 			{Name: "root", Export: "vm1/root", LUN: 7},

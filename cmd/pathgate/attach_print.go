@@ -12,6 +12,9 @@ import (
 	"pathgate/gateway/control"
 )
 
+// digestsRequired is an AttachTarget's Digests that initiators have to heed.
+const digestsRequired = "require"
+
 // attachQEMU gives options of QEMU, one disk in each line.
 func attachQEMU(a *control.Attachment) (string, error) {
 	var b strings.Builder
@@ -29,7 +32,11 @@ func attachQEMU(a *control.Attachment) (string, error) {
 	}
 	if t := a.ISCSI; t != nil {
 		fmt.Fprintf(&b, "# over iSCSI, portals: %s\n", strings.Join(t.Portals, " "))
+		if t.Digests == digestsRequired {
+			fmt.Fprintf(&b, "# refused by digests: require, since QEMU has no data digests: use NBD, or digests: prefer\n")
+		}
 		if t.User != "" {
+			fmt.Fprintf(&b, "# SECRET-FILE ends without a newline: to QEMU that is part of the secret\n")
 			fmt.Fprintf(&b, "-object secret,id=pathgate-chap,file=SECRET-FILE\n")
 		}
 		for i := range a.Disks {
@@ -83,6 +90,15 @@ func attachLinux(a *control.Attachment) string {
 			p("# /etc/iscsi/iscsid.conf, before the first command; node.session.auth.password is the content of SECRET-FILE:")
 			p("#   node.session.auth.authmethod = CHAP")
 			p("#   node.session.auth.username = %s", t.User)
+		}
+		if t.MutualUser != "" {
+			p("# and for the gateway to prove itself; node.session.auth.password_in is its own secret:")
+			p("#   node.session.auth.username_in = %s", t.MutualUser)
+		}
+		if t.Digests == digestsRequired {
+			p("# /etc/iscsi/iscsid.conf too, since others are refused (digests: require):")
+			p("#   node.conn[0].iscsi.HeaderDigest = CRC32C")
+			p("#   node.conn[0].iscsi.DataDigest = CRC32C")
 		}
 		for _, portal := range t.Portals {
 			p("iscsiadm -m node -T %s -p %s -o new", t.Name, shellQuote(portal))

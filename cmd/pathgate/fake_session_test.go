@@ -42,7 +42,7 @@ func (s *fakeState) Attachment(vm string) (control.Attachment, error) {
 	case vm == "vm1":
 		a.ISCSI = &control.AttachTarget{
 			Name: "iqn.2026-11.internal.pathgate:vm1", Portals: []string{"0.0.0.0:3260", "192.0.2.1:3261"},
-			User: "alice", Initiators: []string{"iqn.1994-05.example:vm1"},
+			User: "alice", MutualUser: "pathgate", Digests: "require", Initiators: []string{"iqn.1994-05.example:vm1"},
 		}
 	default:
 		a.NBD = a.NBD[1:]

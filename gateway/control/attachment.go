@@ -27,6 +27,9 @@ type AttachTarget struct {
 	// can prove; "": none.
 	User       string `json:"user,omitempty"`
 	MutualUser string `json:"mutual_user,omitempty"`
+	// Digests are "prefer", "require" (who has no header and data digests is refused) or
+	// "off".
+	Digests string `json:"digests,omitempty"`
 	// Initiators are the names that are let in; none: all.
 	Initiators []string `json:"initiators,omitempty"`
 }
