@@ -86,7 +86,8 @@ func newLibvirt(t *testing.T) *libvirt {
 		close(ended)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = v.command("virsh", "destroy", "vm1").Run() // of a test that failed: it would outlive the daemon
+		_ = cmd.Process.Signal(syscall.SIGTERM)        // it may have ended
 		<-ended
 		if t.Failed() {
 			t.Logf("libvirtd: %s", out.String())
