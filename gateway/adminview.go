@@ -144,6 +144,7 @@ func (d *servedDisk) show(devices []control.Device) control.Disk {
 	out := control.Disk{
 		Name: d.FullName(), VM: d.VM(), Size: info.Size, Available: why == "", Why: why,
 		File: d.cfg.File, ReadOnly: d.cfg.ReadOnly, Outstanding: d.Outstanding(), AllPathsDown: d.pathWaits(),
+		Clients: string(d.own.tenancy.mode), Owner: d.own.owner(),
 	}
 	if d.lun != nil {
 		out.LUN = new(uint16(d.lun.lun))

@@ -23,6 +23,9 @@ func (s *adminView) Sessions() (list []control.Session) {
 				Outstanding: x.Commands, Window: x.Window, Completed: x.Completed, PendingBytes: x.Pending,
 				Keys: negotiated(&x.Params),
 			}
+			if x.Target != "" {
+				out.Client = iscsiOwner(&x.Peer).name
+			}
 			if t := s.targets.byName[strings.ToLower(x.Target)]; t != nil {
 				out.VM = t.vm.Name
 			}
@@ -35,7 +38,7 @@ func (s *adminView) Sessions() (list []control.Session) {
 			Since: x.Since.UTC(), Outstanding: max(x.Outstanding, 0), PendingBytes: x.Pending,
 		}
 		if d := s.byName[x.Export]; d != nil {
-			out.VM = d.VM()
+			out.VM, out.Client = d.VM(), nbdClient(&x.Peer).name
 		}
 		list = append(list, out)
 	}

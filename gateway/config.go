@@ -163,6 +163,8 @@ type VMConfig struct {
 	GuestTimeout time.Duration
 	// ISCSI says who may use its disks over iSCSI; the zero value: all who can connect.
 	ISCSI VMISCSIConfig
+	// Clients is the default of DiskConfig.Clients: ClientsExclusive.
+	Clients ClientsMode
 	// Disks is what the VM sees; at least one, names unique inside the VM.
 	Disks []DiskConfig
 }
@@ -189,6 +191,11 @@ type DiskConfig struct {
 	AllPathsDown AllPathsDown
 	// Open says what opening does while the LUN or file is not there. Default wait.
 	Open OpenMode
+	// Clients says what becomes of a second client. Default: the VM's. A read-only disk
+	// is always shared.
+	Clients ClientsMode
+	// MultiConn says whether an NBD client may have several connections. Default: auto.
+	MultiConn MultiConn
 	// Share is what the disk is to get of its LUNs or file.
 	Share DiskShare
 }

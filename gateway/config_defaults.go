@@ -25,9 +25,11 @@ func defaultTarget() TargetConfig {
 	return TargetConfig{HeaderDigest: DigestNone, DataDigest: DigestNone, LUNRange: LUNRange{0, 255}}
 }
 
-func defaultVM() VMConfig { return VMConfig{Priority: defaultPriority} }
+func defaultVM() VMConfig { return VMConfig{Priority: defaultPriority, Clients: ClientsExclusive} }
 
-func defaultDisk() DiskConfig { return DiskConfig{Open: OpenWait, Share: defaultDiskShare()} }
+func defaultDisk() DiskConfig {
+	return DiskConfig{Open: OpenWait, MultiConn: MultiConnAuto, Share: defaultDiskShare()}
+}
 
 // defaultLUNRule needs the timeouts, since QuiesceTime has its default there.
 func (c *Config) defaultLUNRule() LUNRule {

@@ -204,7 +204,7 @@ func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 
 func (d *decoder) vm(v value, key string) VMConfig {
 	vm := defaultVM()
-	o := d.object(v, key, "name", "priority", "guest-timeout", "iscsi", "disks")
+	o := d.object(v, key, "name", "priority", "guest-timeout", "iscsi", "clients", "disks")
 	o.require("name")
 	o.require("disks")
 	o.text("name", &vm.Name, checkName)
@@ -215,19 +215,23 @@ func (d *decoder) vm(v value, key string) VMConfig {
 	if v, key, ok := o.get("iscsi"); ok {
 		vm.ISCSI = d.vmISCSI(v, key)
 	}
-	o.list("disks", func(v value, key string) { vm.Disks = append(vm.Disks, d.disk(v, key)) })
+	enum(o, "clients", &vm.Clients, ClientsExclusive, ClientsTakeover, ClientsShared)
+	o.list("disks", func(v value, key string) { vm.Disks = append(vm.Disks, d.disk(v, key, &vm)) })
 	return vm
 }
 
-func (d *decoder) disk(v value, key string) DiskConfig {
+func (d *decoder) disk(v value, key string, vm *VMConfig) DiskConfig {
 	k := defaultDisk()
-	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open", "all-paths-down", "lun-id"}
+	k.Clients = vm.Clients
+	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open", "all-paths-down", "lun-id", "clients", "multi-conn"}
 	o := d.object(v, key, append(known, diskShareKeys()...)...)
 	o.require("name")
 	o.text("name", &k.Name, checkName)
 	o.bool("read-only", &k.ReadOnly)
 	o.lunID(&k.LUNID)
 	enum(o, "open", &k.Open, OpenWait, OpenFail)
+	enum(o, "clients", &k.Clients, ClientsExclusive, ClientsTakeover, ClientsShared)
+	enum(o, "multi-conn", &k.MultiConn, MultiConnAuto, MultiConnAlways, MultiConnNever)
 	parsed(o, "all-paths-down", &k.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	d.diskShare(o, &k.Share)
 	kinds := 0

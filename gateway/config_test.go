@@ -71,9 +71,9 @@ func TestExampleParses(t *testing.T) {
 			Fence: FenceConfig{Reset: FenceResetAuto}, Reservation: ReservationConfig{Mode: ReservationNone},
 			Scheduler: defaultScheduler(), QueueCommands: 1024, QueueBytes: 64 << 20,
 		}},
-		VMs: []VMConfig{{Name: "vm1", Priority: 5, Disks: []DiskConfig{
-			{Name: "root", Extents: []ExtentConfig{{"vmhba0:0:1", 0, 64 << 20}}, Open: OpenWait, Share: DiskShare{Shares: 1000}},
-			{Name: "scratch", File: "/var/lib/pathgate/vm1-scratch.img", Size: 1 << 30, Open: OpenWait, Share: DiskShare{Shares: 1000}},
+		VMs: []VMConfig{{Name: "vm1", Priority: 5, Clients: ClientsExclusive, Disks: []DiskConfig{
+			{Name: "root", Extents: []ExtentConfig{{"vmhba0:0:1", 0, 64 << 20}}, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, Share: DiskShare{Shares: 1000}},
+			{Name: "scratch", File: "/var/lib/pathgate/vm1-scratch.img", Size: 1 << 30, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, Share: DiskShare{Shares: 1000}},
 		}}},
 		NBD: NBDConfig{
 			Listen:   []ListenAddr{{"unix", "/run/pathgate/nbd.sock"}, {"tcp", "127.0.0.1:10809"}},

@@ -13,6 +13,7 @@
 //   - events*.go: one event bus and one ring of explanations.
 //   - disk*.go: virtual disks, extents of LUNs or local files shown as one device.
 //   - router*.go, flow.go: between disks and a device, where the scheduler decides.
+//   - owner*.go: which client has a disk, over both front-ends.
 //   - shares*.go: who is to get what, from configuration and run-time changes, as
 //     plans for the schedulers.
 //   - gateway.go: build from Config, Run(ctx), ordered stop. paths*.go: the path
@@ -56,7 +57,8 @@
 //     Shares.mu, the store's lock, or Router.changes, and below that Router.mu or
 //     a scheduler's lock. Shares.mu is a leaf.
 //   - A scsi.Target's lock, then Disk.mu: a session that begins asks the disk for its
-//     credits. A scsi.Unit's lock is a leaf.
+//     credits. A scsi.Unit's lock, then sessionUses.mu, then ownership.mu: a command
+//     claims its disk. What a claim cuts off is cut off with none of them held.
 //   - servedDisk.mu and Disk.mu are never held together. Gateway.mu: leaf.
 //   - store: bbolt's own writer lock; Store methods take no other lock of ours.
 //   - Bus.mu: leaf. Publish may be called with any lock held, and calls nothing.

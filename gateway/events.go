@@ -145,6 +145,10 @@ const (
 	KindDiskAvailable
 	KindDiskUnavailable // the message says what is missing
 
+	KindDiskOwnedElsewhere // a client was refused: another one has the disk
+	KindDiskTakenOver      // a client got the disk that another one had
+	KindDiskReleased       // an administrator took it from its clients
+
 	KindQueuePark   // requests of a device wait; the detail "reason" says for what
 	KindQueueUnpark // they go on
 
@@ -201,6 +205,9 @@ var kindNames = [...]string{
 	KindClientRival:         "client-rival",
 	KindDiskAvailable:       "disk-available",
 	KindDiskUnavailable:     "disk-unavailable",
+	KindDiskOwnedElsewhere:  "disk-owned-elsewhere",
+	KindDiskTakenOver:       "disk-taken-over",
+	KindDiskReleased:        "disk-released",
 	KindQueuePark:           "queue-park",
 	KindQueueUnpark:         "queue-unpark",
 	KindConfigLoaded:        "config-loaded",

@@ -46,12 +46,19 @@ func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd
 		Device: &outsider{d.Disk, d},
 		Origin: &backends.Origin{VM: d.VM(), Disk: d.cfg.Name, Connection: peer.Connection, Priority: d.Disk.Priority()},
 	}
+	h.Single = d.cfg.MultiConn.single(&peer)
 	if mode != nbd.Use {
 		return h, nil
 	}
+	u, err := x.own(ctx, d, &peer)
+	if err != nil {
+		return nbd.Handle{}, err
+	}
+	h.Lost = func() { d.own.leave(u) }
 	d.count(1)
 	x.bus.Publish(Event{Kind: KindClientConnected, VM: d.VM(), Disk: d.FullName(), Session: peer.Connection, Message: "client connected"})
 	h.Close = func() {
+		d.own.end(u)
 		d.count(-1)
 		x.bus.Publish(Event{Kind: KindClientDisconnected, VM: d.VM(), Disk: d.FullName(), Session: peer.Connection, Message: "client disconnected"})
 	}

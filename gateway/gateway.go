@@ -80,6 +80,7 @@ type servedDisk struct {
 	// what they use, from when the disk was there first.
 	lun  *lunIdentity
 	unit atomic.Pointer[scsi.Unit]
+	own  *ownership
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change of availability
@@ -109,6 +110,7 @@ func New(cfg *Config, opt Options) (*Gateway, error) {
 		for j := range vm.Disks {
 			d := newServedDisk(vm, &vm.Disks[j])
 			d.memory = g.bounds.memory(vm.Name)
+			d.own = newOwnership(d, g.bus)
 			g.disks = append(g.disks, d)
 			g.byName[d.FullName()] = d
 		}

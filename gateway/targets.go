@@ -15,9 +15,15 @@ import (
 	spc "pathgate/internal/scsi"
 )
 
-// targetWait bounds how long a login waits for the VM's disks: an initiator that
-// logs in while the gateway starts is to find them. It is part of the login's own time.
-const targetWait = 5 * time.Second
+const (
+	// targetWait bounds how long a login waits for the VM's disks: an initiator that
+	// logs in while the gateway starts is to find them. Initiators give a login 5 s or
+	// more.
+	targetWait = 4 * time.Second
+	// startWait is for how long after the start of the gateway logins wait. A disk that
+	// has not come by then must not delay every login for ever.
+	startWait = 30 * time.Second
+)
 
 // targets are the gateway's VMs as the iSCSI server shows them: one target for each,
 // with a LUN for each disk from when it is there.
@@ -215,14 +221,29 @@ func (ts *targets) Open(p *iscsi.Peer, name string) (iscsi.Handle, error) {
 	if !t.access.proved(p) {
 		return iscsi.Handle{}, fmt.Errorf("%w: CHAP user %q is not that of VM %s", iscsi.ErrForbidden, p.User, t.vm.Name)
 	}
-	if !t.waitDisks(ts.stop) {
+	if !t.waitDisks(ts.stop, loginWait(time.Since(ts.g.started))) {
 		return iscsi.Handle{}, fmt.Errorf("%w: the gateway stops", iscsi.ErrUnavailable)
+	}
+	if t.empty() {
+		return iscsi.Handle{}, fmt.Errorf("%w: none of the disks of VM %s is there", iscsi.ErrUnavailable, t.vm.Name)
+	}
+	uses, err := ts.newUses(t, p)
+	if err != nil {
+		return iscsi.Handle{}, err
 	}
 	ts.tell(KindClientConnected, t, p, "initiator logged in", 1)
 	return iscsi.Handle{
-		Target: t.target, Port: p.PortalGroupTag,
-		Close: func() { ts.tell(KindClientDisconnected, t, p, "session of the initiator has ended", -1) },
+		Target: t.target, Port: p.PortalGroupTag, Claims: uses, Lost: uses.lost,
+		Close: func() {
+			uses.close()
+			ts.tell(KindClientDisconnected, t, p, "session of the initiator has ended", -1)
+		},
 	}, nil
+}
+
+// loginWait is how long a login waits for disks in a gateway that runs for that long.
+func loginWait(running time.Duration) time.Duration {
+	return max(min(targetWait, startWait-running), 0)
 }
 
 func (ts *targets) tell(k Kind, t *vmTarget, p *iscsi.Peer, msg string, n int) {
@@ -244,10 +265,23 @@ func (ts *targets) rival(p *iscsi.Peer, target, other string) {
 	})
 }
 
-// waitDisks waits, for a while, for the disks that are not there and that opening is
+// empty tells whether a login would find nothing, and the initiator had better try
+// again: it is told of disks that come later by a unit attention on those it has.
+func (t *vmTarget) empty() bool {
+	waits := false
+	for _, d := range t.disks {
+		if d.unit.Load() != nil {
+			return false
+		}
+		waits = waits || d.cfg.Open == OpenWait
+	}
+	return waits
+}
+
+// waitDisks waits, up to limit, for the disks that are not there and that opening is
 // to wait for. It tells false when stop is closed before.
-func (t *vmTarget) waitDisks(stop <-chan struct{}) bool {
-	timer := time.NewTimer(targetWait)
+func (t *vmTarget) waitDisks(stop <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for _, d := range t.disks {
 		for d.unit.Load() == nil && d.cfg.Open == OpenWait {

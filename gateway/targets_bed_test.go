@@ -28,7 +28,7 @@ type targetBed struct {
 func newTargetBed(t *testing.T, dir, text string) *targetBed {
 	t.Helper()
 	g := must[*Gateway](t)(New(mustParse(t, strings.ReplaceAll(text, "DIR", dir)), Options{}))
-	g.store = openStore(t, g.cfg.State)
+	g.store, g.started = openStore(t, g.cfg.State), time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
 	if g.targets, err = g.newTargets(ctx); err != nil {

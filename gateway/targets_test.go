@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -175,7 +176,7 @@ func TestTargetsStopEndsTheWait(t *testing.T) {
 	b := newTargetBed(t, t.TempDir(), twoDisks)
 	stop := make(chan struct{})
 	close(stop)
-	if b.targets.list[0].waitDisks(stop) {
+	if b.targets.list[0].waitDisks(stop, time.Minute) {
 		t.Error("let in without disks")
 	}
 }

@@ -15,9 +15,9 @@ import (
 func newDiskCmd(to *target) *cobra.Command {
 	return asGroup(&cobra.Command{
 		Use:   "disk",
-		Short: "Show virtual disks",
+		Short: "Show virtual disks, and take one from its clients",
 		Long:  `A disk is what a VM sees: parts of LUNs, or a file. VM/DISK is its export name.`,
-	}, newDiskListCmd(to))
+	}, newDiskListCmd(to), newDiskReleaseCmd(to))
 }
 
 // newDiskListCmd makes "pathgate disk list".
@@ -26,9 +26,11 @@ func newDiskListCmd(to *target) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List all disks, and why one is not available",
-		Args:    noArgs,
+		Long: `List all disks, and why one is not available. -o wide adds who uses a disk: the client
+that owns it, over both front-ends, or, of a shared disk, all clients.`,
+		Args: noArgs,
 	}
-	out := newFormat(cmd, false)
+	out := newFormat(cmd, true)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := to.dial()
 		if err != nil {
@@ -54,6 +56,7 @@ func diskColumns() []column[control.Disk] {
 		{name: "LUN", value: diskLUN, right: true},
 		{name: "PATHS", value: diskPaths, right: true},
 		{name: "CLIENTS", value: func(d D) string { return strconv.Itoa(d.Connections) }, right: true},
+		{name: "OWNER", value: func(d D) string { return d.Owner }, wide: true},
 		{name: "INFLIGHT", value: func(d D) string { return strconv.Itoa(d.Outstanding) }, right: true},
 		{name: "ON", value: backing},
 		{name: "WHY", value: func(d D) string { return d.Why }},

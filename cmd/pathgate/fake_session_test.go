@@ -26,6 +26,18 @@ func (s *fakeState) Sessions() (list []control.Session) {
 	return list
 }
 
+// ReleaseDisk implements control.OwnerSource: vm1/root has a client.
+func (s *fakeState) ReleaseDisk(disk string) ([]string, error) {
+	switch disk {
+	case "vm1/root":
+	case "vm1/gone":
+		return nil, control.ErrNotFound
+	default:
+		return nil, nil
+	}
+	return []string{"process 4711 (qemu-system-x86) of uid 64055 over NBD"}, nil
+}
+
 // Attachment implements control.AttachSource. vm1 has both front-ends, at all addresses;
 // vm2 has NBD alone.
 func (s *fakeState) Attachment(vm string) (control.Attachment, error) {

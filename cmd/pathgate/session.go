@@ -58,6 +58,7 @@ func sessionColumns() []column[control.Session] {
 		{name: "USER", value: func(s S) string { return s.User }},
 		{name: "INITIATOR", value: func(s S) string { return s.Initiator }},
 		{name: "USES", value: func(s S) string { return s.Uses }},
+		{name: "CLIENT", value: func(s S) string { return s.Client }, wide: true},
 		{name: "LOCAL", value: func(s S) string { return s.Local }, wide: true},
 		{name: "ISID", value: func(s S) string { return s.ISID }, wide: true},
 		{name: "DONE", value: func(s S) string { return strconv.FormatUint(s.Completed, 10) }, right: true, wide: true},

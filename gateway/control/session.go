@@ -18,6 +18,8 @@ type Session struct {
 	// that has not chosen yet.
 	Uses string `json:"uses,omitempty"`
 	VM   string `json:"vm,omitempty"` // of what it uses
+	// Client is who it counts as where a disk has one owner, for people.
+	Client string `json:"client,omitempty"`
 	// Initiator is the name that an iSCSI initiator gave itself, Alias what it says for
 	// people, User the CHAP name that it proved.
 	Initiator string    `json:"initiator,omitempty"`

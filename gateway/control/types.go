@@ -176,6 +176,10 @@ type Disk struct {
 	Outstanding int      `json:"outstanding"` // operations
 	// LUN is its number for iSCSI initiators; nil: there is no iSCSI target.
 	LUN *uint16 `json:"lun,omitempty"`
+	// Clients is what becomes of a second client: exclusive, takeover or shared. Owner is
+	// who uses it now, for people; empty: nobody does.
+	Clients string `json:"clients,omitempty"`
+	Owner   string `json:"owner,omitempty"`
 	// AllPathsDown is what its requests do while what they need has no path: "queue" for
 	// waiting without end, "fail", or the time that they wait. Empty for a file.
 	AllPathsDown string `json:"all_paths_down,omitempty"`

@@ -115,6 +115,7 @@ func (s *session) open() error {
 		Initiator:  spc.TransportID{Protocol: spc.ProtocolISCSI, Name: s.key.initiator, ISID: s.key.isid, HasISID: true},
 		Port:       h.Port,
 		Connection: s.c.peer.Connection,
+		Claims:     h.Claims,
 	})
 	if err != nil {
 		h.close()
@@ -243,6 +244,9 @@ func (s *session) finish(err error) {
 	s.mu.Unlock()
 	done := make(chan struct{})
 	if s.nexus != nil {
+		if s.handle.Lost != nil {
+			s.handle.Lost()
+		}
 		s.nexus.Close(&s.batch, func(*backends.Batch, backends.Result) { close(done) })
 		s.batch.Run()
 	} else {

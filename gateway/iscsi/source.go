@@ -73,6 +73,11 @@ type Handle struct {
 	// Memory counts the answers that wait for the initiator, and data that comes before
 	// its turn; empty: nothing does.
 	Memory backends.Account
+	// Claims is asked before the session uses a unit; nil: it may use all.
+	Claims scsi.Claims
+	// Lost is called once, before Close, when the session is over and its tasks are
+	// being ended; nil: nothing to do.
+	Lost func()
 	// Close is called once when no task of this use is outstanding any more; nil:
 	// nothing to do.
 	Close func()

@@ -65,6 +65,10 @@ func (s *session) taskManagement(p *pdu) error {
 	s.taken(p)
 	lun := spc.LUNField(r.LUN)
 	exists := true
+	if !s.mayReset(&r) {
+		f.answer(&s.batch, wire.FunctionAuthorizationFailed)
+		return nil
+	}
 	switch r.Function {
 	case wire.AbortTask:
 		s.abortTask(f, &r)
@@ -100,6 +104,18 @@ func (s *session) taskManagement(p *pdu) error {
 		s.fence(&r)
 	}
 	return nil
+}
+
+// mayReset tells whether the initiator may end tasks of others, if r asks for that.
+func (s *session) mayReset(r *wire.TaskManagementRequest) bool {
+	switch r.Function {
+	case wire.ClearTaskSet, wire.LogicalUnitReset:
+		return s.nexus.MayReset(spc.LUNField(r.LUN), false)
+	case wire.TargetWarmReset, wire.TargetColdReset:
+		return s.nexus.MayReset(spc.LUNField{}, true)
+	default:
+		return true
+	}
 }
 
 // done is told that the tasks have ended. Against one that may still run below

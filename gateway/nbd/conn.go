@@ -98,7 +98,10 @@ func (c *conn) name() {
 	if c.nc.LocalAddr().Network() != "tcp" {
 		n = fmt.Sprintf("%s#%d", c.nc.LocalAddr(), c.number)
 	}
-	c.peer = Peer{Local: c.nc.LocalAddr(), Remote: c.nc.RemoteAddr(), Connection: "nbd " + n}
+	c.peer = Peer{
+		Local: c.nc.LocalAddr(), Remote: c.nc.RemoteAddr(), Connection: "nbd " + n,
+		Number: c.number, Process: peerProcess(c.nc),
+	}
 	c.id = n
 }
 
@@ -126,6 +129,7 @@ func (c *conn) serve() {
 		stop := c.dev.Watch(c.changed)
 		c.changed(backends.SizeChanged) // what changed before the watch
 		err = c.transmit()
+		c.handle.lost()
 		c.finish(err)
 		stop()
 		c.log(slog.LevelInfo, "client left export", "reason", reason(err))

@@ -62,9 +62,29 @@ type Handle struct {
 	Origin *backends.Origin
 	// Memory counts the replies that wait for the client; empty: nothing does.
 	Memory backends.Account
+	// Single: the client is not told that it may use several connections.
+	Single bool
+	// Lost is called once, before Close, when the client has gone and its
+	// outstanding requests are being ended; nil: nothing to do.
+	Lost func()
 	// Close is called once when no request of this use is outstanding any more;
 	// nil: nothing to do.
 	Close func()
+}
+
+// flags gives the transmission flags of a use of a device like info.
+func (h *Handle) flags(info *backends.Info) txFlags {
+	f := exportFlags(info.Caps)
+	if h.Single {
+		f &^= txCanMultiConn
+	}
+	return f
+}
+
+func (h *Handle) lost() {
+	if h.Lost != nil {
+		h.Lost()
+	}
 }
 
 func (h *Handle) close() {
@@ -79,4 +99,14 @@ type Peer struct {
 	// Connection names the connection for people, as in Origin.Connection:
 	// "nbd 192.0.2.7:50312", "nbd /run/pathgate/nbd.sock#3".
 	Connection string
+	// Number names the connection for End and PeerClosed.
+	Number uint64
+	// Process is who connected to a unix socket; nil: not known.
+	Process *Process
+}
+
+// Process is a process on this host, as the kernel tells it (unix(7), SO_PEERCRED).
+type Process struct {
+	PID int // 0: it cannot be seen from here
+	UID int
 }

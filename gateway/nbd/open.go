@@ -85,7 +85,7 @@ func (c *conn) listen() error {
 // enter prepares the transmission phase.
 func (c *conn) enter(h *Handle, info *backends.Info) {
 	c.handle, c.dev = *h, h.Device
-	c.tx = exportFlags(info.Caps)
+	c.tx = h.flags(info)
 	c.geo.Store(newGeometry(info))
 	c.grant = c.dev.Grant(h.Origin)
 	c.out.Count(h.Memory)

@@ -112,7 +112,7 @@ func (c *conn) info(o option, data []byte) (waited time.Duration, err error) {
 func (c *conn) describe(o option, req *infoRequest, h *Handle, info *backends.Info) error {
 	b := binary.BigEndian.AppendUint16(nil, infoExport)
 	b = binary.BigEndian.AppendUint64(b, info.Size)
-	b = binary.BigEndian.AppendUint16(b, uint16(exportFlags(info.Caps)))
+	b = binary.BigEndian.AppendUint16(b, uint16(h.flags(info)))
 	if err := c.reply(o, repInfo, b); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (c *conn) exportName(n int) (waited time.Duration, err error) {
 		return waited, err
 	}
 	b = binary.BigEndian.AppendUint64(nil, info.Size)
-	b = binary.BigEndian.AppendUint16(b, uint16(exportFlags(info.Caps)))
+	b = binary.BigEndian.AppendUint16(b, uint16(h.flags(&info)))
 	if !c.noZeroes {
 		b = append(b, make([]byte, zeroes)...)
 	}

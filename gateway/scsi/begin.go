@@ -128,6 +128,7 @@ func (t *task) admitLocked(listed bool) bool {
 		c.refuse(codeInvalidInformationUnit.Sense())
 	case e.access > l.level:
 		c.refuseStatus(scsi.StatusReservationConflict)
+	case !l.claimed && e.uses() && !l.claimLocked(c):
 	default:
 		if x := l.u.erasing.Load(); x != nil && !e.quiet && !(e.erases && x.over.Load()) {
 			c.refuse(x.sense())

@@ -215,11 +215,11 @@ func (x *copyJob) open(s *scsi.CopySegment) scsi.Sense {
 // may tells whether both units of the segment let the nexus copy.
 func (x *copyJob) may() bool { return x.from.may(accessRead) && x.to.may(accessWrite) }
 
-// may tells whether reservations and an erasure let the nexus do that much.
+// may tells whether reservations, other clients and an erasure let the nexus do that much.
 func (l *link) may(a access) bool {
 	l.u.mu.Lock()
 	defer l.u.mu.Unlock()
-	return !l.gone && l.level >= a && l.u.erasing.Load() == nil
+	return !l.gone && l.level >= a && l.u.erasing.Load() == nil && l.askLocked() == ClaimGranted
 }
 
 // writable tells whether the unit takes changes from the nexus.

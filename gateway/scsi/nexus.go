@@ -19,7 +19,31 @@ type NexusConfig struct {
 	Port uint16
 	// Connection names the peer for people, as in backends.Origin.
 	Connection string
+	// Claims is asked before this nexus uses a unit first; nil: it may use all.
+	Claims Claims
 }
+
+// Claims decides which nexuses may use which units, beside reservations.
+type Claims interface {
+	// Claim is asked when n is about to use the unit at lun, again until that is granted.
+	// It is called with the unit's lock held: it must not wait, and not call this
+	// package.
+	Claim(n *Nexus, lun scsi.LUN) ClaimResult
+}
+
+// ClaimResult is the answer to a claim. What is not granted concerns the commands that
+// read, change or reserve the unit; those that only look at it always work.
+type ClaimResult uint8
+
+const (
+	// ClaimGranted: the nexus may use the unit, until Revoke.
+	ClaimGranted ClaimResult = iota + 1
+	// ClaimBusy: soon perhaps. The command is answered with BUSY, which initiators repeat.
+	ClaimBusy
+	// ClaimRefused: somebody else has it. The command is answered with RESERVATION
+	// CONFLICT, as if the other one had an exclusive reservation.
+	ClaimRefused
+)
 
 // Nexus is one I_T nexus: what an iSCSI session is to the device server.
 // Begin and Submit belong to one goroutine; the other methods are safe for
@@ -47,6 +71,7 @@ type link struct {
 	// Guarded by u.mu:
 	attention attentions
 	level     access // the most that reservations let it do
+	claimed   bool   // the unit may be used: NexusConfig.Claims
 	gone      bool   // no task begins any more
 	prevent   bool   // PREVENT ALLOW MEDIUM REMOVAL
 	copies    []copyResult
@@ -85,7 +110,7 @@ func (n *Nexus) Close(b *backends.Batch, done Done) {
 
 // linkLocked adds the link to m.
 func (n *Nexus) linkLocked(m mapped) {
-	l := &link{n: n, u: m.Unit, lun: m.lun, readOnly: m.ReadOnly, origin: m.Origin}
+	l := &link{n: n, u: m.Unit, lun: m.lun, readOnly: m.ReadOnly, origin: m.Origin, claimed: n.cfg.Claims == nil}
 	l.origin.Connection = n.cfg.Connection
 	l.grant = m.Unit.cfg.Device.Grant(&l.origin)
 	old := *n.links.Load()

@@ -23,6 +23,9 @@ type Config struct {
 	// Disks are those of vm1, each a YAML mapping in flow style. Default: root,
 	// all of vmhba0:0:1.
 	Disks []string
+	// Clients says what becomes of a second client of vm1's disks. Default shared: tests
+	// look at a disk from several processes.
+	Clients string
 	// Timeouts are added to a failback of 500 ms, which keeps tests short.
 	Timeouts map[string]string
 	// Marginal is what marginal: says, a YAML mapping in flow style. Default: no path
@@ -92,7 +95,7 @@ func (c Config) yaml(dir string) string {
 	if disks == nil {
 		disks = []string{`{name: root, lun: "vmhba0:0:1"}`}
 	}
-	p("vms:\n  - name: vm1")
+	p("vms:\n  - name: vm1\n    clients: %s", or(c.Clients, "shared"))
 	if c.VM != "" {
 		p("    iscsi: %s", c.VM)
 	}
