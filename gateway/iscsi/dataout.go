@@ -20,6 +20,7 @@ func (s *session) dataOut(p *pdu) error {
 	t := s.tasks.find(d.ITT)
 	if t == nil {
 		s.mu.Unlock()
+		s.chore(p)
 		if p.damaged {
 			return s.reject(p, wire.RejectDataDigest)
 		}

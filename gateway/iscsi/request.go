@@ -15,6 +15,9 @@ import (
 func (s *session) handlePDU() error {
 	p := &s.c.rx
 	op := p.bhs.Opcode()
+	if op != wire.OpDataOut && (op != wire.OpSCSICommand || p.bhs.Immediate() || p.ahsErr != nil) {
+		s.chore(p)
+	}
 	switch {
 	case p.ahsErr != nil:
 		return s.reject(p, wire.RejectProtocolError)
@@ -56,6 +59,7 @@ func (s *session) request(p *pdu) error {
 	var err error
 	switch where {
 	case placeOutside:
+		s.chore(p)
 	case placeEarly:
 		if s.fenced(p) {
 			s.plug(p.bhs.CmdSN())

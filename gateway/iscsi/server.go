@@ -29,7 +29,8 @@ type Server struct {
 	handles   map[uint16]*session // by TSIH
 	lastTSIH  uint16
 	rivalries map[nexusKey]rivalry
-	next      uint64 // number of the next connection
+	paces     map[string]*netserve.Pace // of chores, by target
+	next      uint64                    // number of the next connection
 }
 
 // addrCount is what comes from one address.
@@ -56,7 +57,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: netserve.NewLog(cfg.Logger),
 		conns: make(map[*conn]struct{}), perAddr: make(map[netip.Addr]addrCount),
 		sessions: make(map[nexusKey]*session), handles: make(map[uint16]*session),
-		rivalries: make(map[nexusKey]rivalry),
+		rivalries: make(map[nexusKey]rivalry), paces: make(map[string]*netserve.Pace),
 	}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"pathgate/gateway/scsi"
 	"pathgate/internal/buffer"
 	wire "pathgate/internal/iscsi"
+	"pathgate/internal/netserve"
 	spc "pathgate/internal/scsi"
 )
 
@@ -78,6 +79,8 @@ type session struct {
 	logout *wire.LogoutRequest
 	heard  bool // bytes came since the deadline was set
 	pings  pingState
+	chores int            // done since the last fill
+	pace   *netserve.Pace // of chores
 	doubt  doubt
 }
 
@@ -131,6 +134,7 @@ func (s *session) start(first *wire.LoginRequest) {
 	s.cid = first.CID
 	s.win.start(first.CmdSN, s.depth())
 	s.text.ttt = wire.NoTag
+	s.pace = s.c.srv.pace(s.key.target)
 }
 
 // begin goes over to full feature phase: the answer to the login is on its way.
@@ -186,6 +190,9 @@ func (s *session) fill() error {
 		return errDoubted
 	}
 	if err := s.pause(); err != nil {
+		return err
+	}
+	if err := s.rest(); err != nil {
 		return err
 	}
 	depth := s.depth()

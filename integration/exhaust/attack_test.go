@@ -144,7 +144,7 @@ func repeat(ctx context.Context, c io.Writer, b []byte, did *atomic.Int64) {
 func deafInitiator(ctx context.Context, w where, number uint32, did *atomic.Int64) {
 	within(ctx, w, number, func(p *peer) error {
 		for range 16 {
-			if err := p.put(p.command(false, 0, 32768), nil); err != nil {
+			if err := p.put(p.command(false, 32768), nil); err != nil {
 				return err
 			}
 			did.Add(1)
@@ -173,7 +173,7 @@ func deafClient(ctx context.Context, w where, _ uint32, did *atomic.Int64) {
 func endlessWrite(ctx context.Context, w where, number uint32, did *atomic.Int64) {
 	within(ctx, w, number, func(p *peer) error {
 		for range 4 {
-			c := p.command(true, 0, 32768)
+			c := p.command(true, 32768)
 			if err := p.put(c, nil); err != nil {
 				return err
 			}
@@ -247,7 +247,7 @@ func endlessNBDWrite(ctx context.Context, w where, _ uint32, did *atomic.Int64) 
 // between them, so that each stands alone in what the gateway has received.
 func crumbs(ctx context.Context, w where, number uint32, did *atomic.Int64) {
 	within(ctx, w, number, func(p *peer) error {
-		c := p.command(true, 0, 32768)
+		c := p.command(true, 32768)
 		c.Final = false
 		if err := p.put(c, nil); err != nil {
 			return err
@@ -274,7 +274,7 @@ func earlyData(ctx context.Context, w where, number uint32, did *atomic.Int64) {
 		p.cmdSN = p.cmdSN.Next()
 		data := make([]byte, 64<<10)
 		for range 64 {
-			if err := p.put(p.command(true, 0, 128), data); err != nil {
+			if err := p.put(p.command(true, 128), data); err != nil {
 				return err
 			}
 			did.Add(1)
@@ -341,7 +341,7 @@ func pings(ctx context.Context, w where, number uint32, did *atomic.Int64) {
 
 func immediates(ctx context.Context, w where, number uint32, did *atomic.Int64) {
 	flood(ctx, w, number, did, func(p *peer) []byte {
-		c := p.command(false, 0, 8)
+		c := p.command(false, 8)
 		c.Immediate = true
 		return p.bytes(c, nil)
 	})

@@ -124,8 +124,8 @@ func (p *peer) get() (h wire.BHS, data []byte, err error) {
 	return h, body[:l.Data], nil
 }
 
-// command makes a SCSI Command of LUN 0 that moves blocks.
-func (p *peer) command(write bool, lba, blocks uint32) wire.SCSICommand {
+// command makes a SCSI Command of LUN 0 that moves the first blocks.
+func (p *peer) command(write bool, blocks uint32) wire.SCSICommand {
 	p.itt++
 	c := wire.SCSICommand{
 		Final: true, Attribute: wire.Simple, ITT: p.itt, CmdSN: p.cmdSN,
@@ -133,7 +133,7 @@ func (p *peer) command(write bool, lba, blocks uint32) wire.SCSICommand {
 	}
 	p.cmdSN = p.cmdSN.Next()
 	var cdb [16]byte
-	(scsi.ReadWrite{Write: write, LBA: uint64(lba), Blocks: blocks}).Encode(&cdb)
+	(scsi.ReadWrite{Write: write, Blocks: blocks}).Encode(&cdb)
 	c.CDB = cdb
 	return c
 }

@@ -15,6 +15,10 @@ const (
 	// have run out, and trying again at once would only burn the processor.
 	acceptPauseMin = 5 * time.Millisecond
 	acceptPauseMax = time.Second
+	// acceptRate is how many connections per second a listener takes, beyond acceptBurst:
+	// it costs us more to take one than it costs to ask for it.
+	acceptRate  = 1000
+	acceptBurst = 1000
 	// tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h.
 	tcpUserTimeout = 0x12
 )
@@ -24,7 +28,15 @@ const (
 // failure that may pass it tells pausing, and goes on after the pause.
 func Accept(ctx context.Context, ln net.Listener, start func(net.Conn), pausing func(err error, pause time.Duration)) error {
 	pause := acceptPauseMin
+	pace := Pace{Rate: acceptRate, Burst: acceptBurst}
 	for {
+		if wait := pace.Take(time.Now(), 1); wait > 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(wait):
+			}
+		}
 		nc, err := ln.Accept()
 		if err == nil {
 			pause = acceptPauseMin
