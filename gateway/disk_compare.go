@@ -106,6 +106,7 @@ func (d *Disk) storeLocked(b *backends.Batch, o *op) *out {
 	if o.compare == asOne {
 		o.clear()
 		o.result, o.order, o.begun, o.compare = backends.Done(), 0, false, comparing
+		d.releaseLocked(b, o) // it comes after them now
 		d.alone++
 		u := outPool.Get().(*out)
 		d.launchLocked(o, u)

@@ -122,6 +122,34 @@ func TestP12CompareAndWriteRefused(t *testing.T) {
 	}
 }
 
+// TestCompareAndWriteRefusedTwice: of two that overlap and are both refused below, the
+// second one first, none waits for the other for ever.
+func TestCompareAndWriteRefusedTwice(t *testing.T) {
+	dev := newLimited(t, 1<<20, 0, 0)
+	d := newPlain(t, dev)
+	one, two := bytes.Repeat([]byte{1}, 512), bytes.Repeat([]byte{2}, 512)
+	dev.hold = true
+	a, c := compareAndWrite(d, 0, make([]byte, 512), one), compareAndWrite(d, 0, make([]byte, 512), two)
+	held := dev.held
+	dev.held, dev.hold = nil, false
+	if len(held) != 2 {
+		t.Fatalf("%d are out", len(held))
+	}
+	var b backends.Batch
+	for _, i := range []int{1, 0} {
+		dev.hold = i == 1
+		b.Complete(held[i], backends.Result{Class: backends.Unsupported, Sent: backends.SentAnswered})
+		b.Run()
+	}
+	dev.release()
+	if a.ends != 1 || c.ends != 1 || a.res.Class != backends.Miscompare && c.res.Class != backends.Miscompare || a.res.OK() == c.res.OK() {
+		t.Errorf("%d and %d ends, %v and %v", a.ends, c.ends, a.res, c.res)
+	}
+	if d.alone != 0 || d.waiting != 0 || d.Outstanding() != 0 {
+		t.Errorf("%d alone, %d waiting", d.alone, d.waiting)
+	}
+}
+
 // TestP12CompareAndWriteShared: where others use the LUN, only what it does itself is
 // one step.
 func TestP12CompareAndWriteShared(t *testing.T) {

@@ -296,13 +296,7 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 		t.ended(b, o)
 	}
 	d.resets = dropDone(d.resets)
-	if len(o.waiters) > 0 {
-		for _, w := range o.waiters {
-			w.waitsFor = nil
-		}
-		b.Defer(&relaunch{disk: d, ops: o.waiters})
-		o.waiters = nil
-	}
+	d.releaseLocked(b, o)
 	if o.gated {
 		d.limiter.ended(b, o)
 	}
@@ -314,6 +308,18 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	if d.ops.n == 0 {
 		d.drained.Broadcast()
 	}
+}
+
+// releaseLocked has those go on that wait for o.
+func (d *Disk) releaseLocked(b *backends.Batch, o *op) {
+	if len(o.waiters) == 0 {
+		return
+	}
+	for _, w := range o.waiters {
+		w.waitsFor = nil
+	}
+	b.Defer(&relaunch{disk: d, ops: o.waiters})
+	o.waiters = nil
 }
 
 // relaunch begins operations that had to wait for an earlier one.
