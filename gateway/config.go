@@ -184,6 +184,9 @@ type DiskConfig struct {
 	// Size of a file disk, a multiple of 512. 0: the file's or device's own size;
 	// otherwise a missing file is made with this size. Unused with extents.
 	Size Size
+	// BlockSize is the logical block of a file disk, 512 or 4096 bytes. 0: 512, or that
+	// of the block device. With extents it is that of the LUN.
+	BlockSize uint32
 	// ReadOnly refuses writes.
 	ReadOnly bool
 	// AllPathsDown says what its requests do while a LUN of it has no path. The zero

@@ -223,7 +223,7 @@ func (d *decoder) vm(v value, key string) VMConfig {
 func (d *decoder) disk(v value, key string, vm *VMConfig) DiskConfig {
 	k := defaultDisk()
 	k.Clients = vm.Clients
-	known := []string{"name", "lun", "offset", "size", "extents", "file", "read-only", "open", "all-paths-down", "lun-id", "clients", "multi-conn"}
+	known := []string{"name", "lun", "offset", "size", "extents", "file", "block-size", "read-only", "open", "all-paths-down", "lun-id", "clients", "multi-conn"}
 	o := d.object(v, key, append(known, diskShareKeys()...)...)
 	o.require("name")
 	o.text("name", &k.Name, checkName)
@@ -248,6 +248,9 @@ func (d *decoder) disk(v value, key string, vm *VMConfig) DiskConfig {
 		d.fault(key, "needs one of lun, extents and file", rule)
 		return k
 	}
+	if o.has("block-size") && !o.has("file") {
+		d.fault(joinKey(key, "block-size"), "is not used here", "belongs to file: a LUN has its own")
+	}
 	switch {
 	case o.has("lun"):
 		k.Extents = []ExtentConfig{d.extent(o)}
@@ -255,6 +258,10 @@ func (d *decoder) disk(v value, key string, vm *VMConfig) DiskConfig {
 	case o.has("file"):
 		o.text("file", &k.File, checkPath)
 		o.size("size", &k.Size, false)
+		parsed(o, "block-size", &k.BlockSize, parseBlockSize, "512 or 4096")
+		if b := uint64(max(k.BlockSize, 512)); uint64(k.Size)%b != 0 {
+			d.fault(joinKey(key, "size"), "does not fit", fmt.Sprintf("a multiple of the block size, %d bytes", b))
+		}
 		if o.has("all-paths-down") {
 			d.fault(joinKey(key, "all-paths-down"), "is not used here", "belongs to lun or extents: a file has no paths")
 		}

@@ -91,7 +91,8 @@ func TestTargetsIdentity(t *testing.T) {
 func TestTargetsDisk(t *testing.T) {
 	dir := t.TempDir()
 	writeDisk(t, filepath.Join(dir, "data"))
-	b := newTargetBed(t, dir, strings.Replace(twoDisks, "data, size: 1MiB, ", "data, ", 1))
+	b := newTargetBed(t, dir, strings.NewReplacer(
+		"data, size: 1MiB, ", "data, ", "root, size: 1MiB", "root, size: 1MiB, block-size: 4096").Replace(twoDisks))
 	b.attachMissing()
 	c := b.initiator(t, "a", nil)
 	if l := c.login(b, "vm1"); l != nil {
@@ -103,10 +104,10 @@ func TestTargetsDisk(t *testing.T) {
 		if !res.OK() {
 			t.Fatal(res)
 		}
-		if got := must[spc.Capacity](t)(spc.DecodeCapacity16(data)); got.Blocks != 2048 || got.BlockSize != 512 {
+		if got := must[spc.Capacity](t)(spc.DecodeCapacity16(data)); got.BlockSize != []uint32{4096, 512}[lun] || got.Blocks*uint64(got.BlockSize) != 1<<20 {
 			t.Errorf("LUN %d: %+v", lun, got)
 		}
-		_, res = c.exec(lun, spc.ReadWrite{Write: true, LBA: 1, Blocks: 1}, make([]byte, 512))
+		_, res = c.exec(lun, spc.ReadWrite{Write: true, LBA: 1, Blocks: 1}, make([]byte, []int{4096, 512}[lun]))
 		if want := lun == 0; res.OK() != want {
 			t.Errorf("LUN %d: write: %+v", lun, res)
 		}
@@ -117,7 +118,7 @@ func TestTargetsDisk(t *testing.T) {
 		defer d.mu.Unlock()
 		return d.clients
 	}
-	if got := b.vmStats("vm1"); got.Writes != 1 || got.WriteBytes != 512 || got.Errors != 0 {
+	if got := b.vmStats("vm1"); got.Writes != 1 || got.WriteBytes != 4096 || got.Errors != 0 {
 		t.Errorf("traffic of the VM: %+v", got)
 	}
 	if got := (*adminView)(b.Gateway).Disks()[1].LUN; got == nil || *got != 1 {

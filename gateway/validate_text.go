@@ -269,6 +269,18 @@ func parseLUNRange(s string) (LUNRange, error) {
 	return LUNRange{uint16(a), uint16(b)}, nil
 }
 
+// parseBlockSize reads the logical block of a file disk.
+func parseBlockSize(s string) (uint32, error) {
+	switch s {
+	case "512":
+		return 512, nil
+	case "4096", "4KiB":
+		return 4096, nil
+	default:
+		return 0, errWord
+	}
+}
+
 func parseAllPathsDown(s string) (AllPathsDown, error) {
 	switch m := AllPathsDownMode(s); m {
 	case AllPathsDownAuto, AllPathsDownQueue, AllPathsDownFail:
