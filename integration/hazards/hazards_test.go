@@ -32,10 +32,10 @@ func rows() (ids []string) {
 		}
 		return list
 	}
-	numbered("P", 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 18)
+	numbered("P", 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18)
 	numbered("B", upTo(1, 40)...)
 	numbered("B", upTo(66, 71)...)
-	numbered("H", 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15)
+	numbered("H", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15)
 	numbered("4.", upTo(1, 13)...)
 	numbered("5.", upTo(1, 30)...)
 	numbered("6.", upTo(1, 4)...)
