@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,50 +30,54 @@ const (
 	rounds = 3
 	// stretch is how long a measurement takes.
 	stretch = 700 * time.Millisecond
-	// cost is the most that an attack may cost the gateway, as a part of all processors:
-	// what others lose by it. It is processor time, which another load does not change, as it
-	// does what clients get in a second.
-	cost = 0.1
+	// tries is how often a cost is measured again that is more than it may be: the least
+	// is the gateway's, and the rest is what else the machine does.
+	tries = 6
 )
 
-// TestLongP15Neighbours: no flood at one VM's front-end by a process that is held to a
-// fifth of a processor costs the gateway more than a tenth of all, nor more than its
-// bounds, and all requests of another VM's client are carried out.
+// TestLongP15Neighbours: a flood at one VM's front-end by a process that is held to a
+// fifth of a processor costs the gateway no more than it costs the attacker, and what
+// the bounds on connections allow; nor does it take the gateway beyond its bounds, and
+// all requests of another VM's client are carried out.
 func TestLongP15Neighbours(t *testing.T) {
+	begun := time.Now()
 	g, w := start(t, gate.Config{Env: []string{"GOMEMLIMIT=256MiB"}})
 	client := g.Connect(t, "vm2/root")
 	descriptors, err := g.FDs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, names := range [][]string{
-		{"pings"},
-		{"immediate commands"},
-		{"text"},
-		{"rejected PDUs"},
-		{"connects", "NBD connects"},
-		{"slow logins", "half logins", "half PDUs", "options"},
-		{"deaf initiators", "deaf NBD clients", "endless writes", "endless NBD writes"},
-		{"crumbs of data", "early data"},
+	for _, c := range []struct {
+		names []string
+		// most is what of one processor the gateway may spend: several times what it does.
+		// It is processor time, which another load does not change as it does what clients
+		// get in a second. 0: data is moved, which costs what it costs: shares bound that.
+		most float64
+	}{
+		{[]string{"pings"}, 0.2},
+		{[]string{"immediate commands"}, 0.2},
+		{[]string{"text"}, 0.2},
+		{[]string{"rejected PDUs"}, 0.2},
+		{[]string{"connects", "NBD connects"}, 0.6}, // a thousand each second for each
+		{[]string{"slow logins", "half logins", "half PDUs", "options"}, 0.6},
+		{[]string{"deaf initiators", "deaf NBD clients", "endless writes", "endless NBD writes"}, 0},
+		{[]string{"crumbs of data", "early data"}, 0},
 	} {
-		t.Run(strings.Join(names, ", "), func(t *testing.T) {
-			alone(t, w, names) // what may be done at once
-			var spent, took time.Duration
-			for range rounds {
-				begun, before := time.Now(), processor(t, g.Pid())
-				alone(t, w, names)
-				spent, took = spent+processor(t, g.Pid())-before, took+time.Since(begun)
+		t.Run(strings.Join(c.names, ", "), func(t *testing.T) {
+			alone(t, w, c.names) // what may be done at once
+			spent := cost(t, g.Pid(), w, c.names)
+			for n := 1; c.most > 0 && spent > c.most && n < tries; n++ {
+				t.Logf("%.3f of a processor: measured again", spent)
+				spent = min(spent, cost(t, g.Pid(), w, c.names))
 			}
-			part := spent.Seconds() / took.Seconds() / float64(runtime.NumCPU())
-			t.Logf("measured: %.3f of all processors; another VM: %s", part, measure(t, client, w, names))
-			// The others move data, which costs what it costs: shares bound that.
-			if !slices.Contains(hoards[:6], names[0]) && part > cost {
-				t.Errorf("the gateway spends %.3f of all processors, want at most %v", part, cost)
+			t.Logf("measured: %.3f of a processor; another VM: %s", spent, measure(t, client, w, c.names))
+			if c.most > 0 && spent > c.most {
+				t.Errorf("the gateway spends %.3f of a processor, want at most %v", spent, c.most)
 			}
 		})
 	}
-	if most := status(t, g.Pid(), "VmHWM") << 10; most > 256<<20 {
-		t.Errorf("%d bytes were resident", most)
+	if most, limit := status(t, g.Pid(), "VmHWM")<<10, resident(t); most > limit {
+		t.Errorf("%d bytes were resident, want at most %d", most, limit)
 	}
 	left := 0
 	if !gate.Poll(time.Minute, func() bool {
@@ -83,9 +86,22 @@ func TestLongP15Neighbours(t *testing.T) {
 	}) {
 		t.Errorf("%d descriptors are left, %d at first (%v)", left, descriptors, err)
 	}
-	if n := len(g.Log()); n > 4<<20 {
-		t.Errorf("%d bytes were logged", n)
+	// The bound on lines is by time: some tens each second, of some hundred bytes.
+	if n, most := len(g.Log()), 1<<20+int(time.Since(begun).Seconds())*64<<10; n > most {
+		t.Errorf("%d bytes were logged, want at most %d", n, most)
 	}
+}
+
+// cost is what of one processor the gateway spends on attacks.
+func cost(t *testing.T, pid int, w where, names []string) float64 {
+	t.Helper()
+	var spent, took time.Duration
+	for range rounds {
+		begun, before := time.Now(), processor(t, pid)
+		alone(t, w, names)
+		spent, took = spent+processor(t, pid)-before, took+time.Since(begun)
+	}
+	return spent.Seconds() / took.Seconds()
 }
 
 // measure tells what part of its requests a client can still do beside an attack, as

@@ -164,10 +164,12 @@ func session(w where, number uint32) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = p.SetDeadline(time.Now().Add(time.Minute))
 	if err := p.settle(); err != nil {
 		_ = p.Close()
 		return nil, err
 	}
+	_ = p.SetDeadline(time.Time{})
 	return p, nil
 }
 
