@@ -7,6 +7,7 @@ package exhaust
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -186,8 +187,10 @@ func endlessWrite(ctx context.Context, w where, number uint32, did *atomic.Int64
 	})
 }
 
-// feed sends what a write is asked for, in parts, but for the last part of all. It ends
-// when the command is answered.
+// errRefused: a write was answered before all of its data was there: no memory is free.
+var errRefused = errors.New("refused")
+
+// feed sends what a write is asked for, in parts, but for the last part of all.
 func (p *peer) feed(c wire.SCSICommand, part uint32, did *atomic.Int64) error {
 	data := make([]byte, part)
 	for {
@@ -197,7 +200,7 @@ func (p *peer) feed(c wire.SCSICommand, part uint32, did *atomic.Int64) error {
 		}
 		if h.Opcode() != wire.OpR2T {
 			if h.ITT() == c.ITT {
-				return nil
+				return errRefused
 			}
 			continue
 		}
