@@ -17,11 +17,12 @@ build:
 demo: build
 	./bin/pathgate demo
 
-# test: lint, unit, race and integration tests, at most 25 minutes.
+# test: lint, unit and race tests, 10 s of fuzzing of each phase of an iSCSI connection,
+# integration tests, at most 25 minutes.
 test:
 	scripts/ci test
 
-# test-long: fuzzing, repeated race runs, long integration tests, at most 45 minutes.
+# test-long: race tests in random order, fuzzing, long integration tests, at most 45 minutes.
 test-long:
 	scripts/ci long
 

@@ -83,3 +83,78 @@ func (b *bed) strike(t *testing.T, kind string, i int, lasts time.Duration) {
 		t.Fatal(err)
 	}
 }
+
+// portalFault breaks a portal, waits until the gateway has noticed, and mends it.
+type portalFault struct {
+	kind   proxy.Kind
+	mend   bool // the fault lasts until it is taken back
+	rounds int
+}
+
+func portalFaults() map[string]portalFault {
+	return map[string]portalFault{
+		"reset":      {proxy.Reset, false, 3},
+		"half-close": {proxy.HalfClose, false, 3},
+		"black hole": {proxy.BlackHole, true, 1},
+		"hold":       {proxy.Hold, true, 1},
+	}
+}
+
+// TestLongStampPortalFaults: 8 writers with overwrites, while the connections of each
+// portal in turn are reset, half-closed, black-holed, held and released late.
+func TestLongStampPortalFaults(t *testing.T) {
+	for name, f := range portalFaults() {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, bedOptions{})
+			l := b.startStamps(t, 2)
+			failovers := 0
+			for n := range f.rounds * len(b.proxies) {
+				i := n % len(b.proxies)
+				p, paths := b.proxies[i], b.behind(t, i)
+				mark, hits := b.g.Events.Mark(), p.Counters().Fault(f.kind)
+				p.MustSet(proxy.Fault{Kind: f.kind})
+				b.lost(t, mark, paths, 10*time.Second)
+				if _, ok := b.failedOver(mark, paths); ok {
+					failovers++
+				}
+				if f.mend {
+					// The other portal is of the same portal group: the fence goes over it.
+					b.g.Events.Wait(t, mark, 20*time.Second, onPath("fence-done", paths))
+					l.flowOn(t, 1-i, mib)
+					p.Clear()
+				}
+				if e := p.Counters().Fault(f.kind); e.Times == hits.Times || f.mend && e.Bytes == hits.Bytes {
+					t.Errorf("portal %d: the fault hit nothing: %v", i, p.Counters())
+				}
+				b.settle(t)
+				l.flow(t)
+			}
+			if all := f.rounds * len(b.proxies); failovers < all/2 || f.mend && failovers < all {
+				t.Errorf("%d of %d faults led to a failover", failovers, all)
+			}
+			rep := l.finish(t)
+			t.Logf("measured: stamps under %s: %s", name, summary(rep))
+		})
+	}
+}
+
+// TestLongStampStoppedTarget: one of two processes with one file is stopped for 5 s,
+// with writes in its sockets that it executes when it goes on.
+func TestLongStampStoppedTarget(t *testing.T) {
+	b := newBed(t, bedOptions{two: true})
+	l := b.startStamps(t, 3)
+	for i, s := range b.tgts {
+		paths := b.behind(t, i)
+		mark := b.g.Events.Mark()
+		if err := s.Down(t.Context(), 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		b.lost(t, mark, paths, time.Second)
+		b.g.Events.Wait(t, mark, time.Second, onPath("failover", paths))
+		b.g.Events.Wait(t, mark, 20*time.Second, onPath("fence-done", paths))
+		b.settle(t)
+		l.flow(t)
+	}
+	rep := l.finish(t)
+	t.Logf("measured: stamps, each of two targets stopped for 5 s: %s", summary(rep))
+}
