@@ -94,7 +94,7 @@ func TestP14OtherTarget(t *testing.T) {
 }
 
 // TestP14OtherUnit: a session reaches no unit of another VM: not by its number, by any
-// operation code or task management function, and not by its name in EXTENDED COPY.
+// operation code, and not by its name in EXTENDED COPY.
 func TestP14OtherUnit(t *testing.T) {
 	_, portal := startMapped(t)
 	a, b := alice.mustVisit(t, portal, vm1, 1), bob.mustVisit(t, portal, vm2, 1)
