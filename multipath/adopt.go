@@ -171,14 +171,18 @@ func (d *Device) agree(p *Path, f *facts, sized bool) string {
 	newcomer := p.facts.block == 0
 	why := d.base.differs(f)
 	if why != "" && !newcomer && d.base.grownTo(f) {
-		p.facts.size, p.sized = f.size, p.sized || sized
+		p.facts.size, p.sized = f.size, p.sized || sized || !d.used && d.shownLocked(f)
 		if p.sized || d.allGrownLocked(f.size) {
 			why = "" // larger than it is used; see growLocked
 		}
 	}
-	p.strange = why != "" && newcomer
+	p.strange = nil
+	if why != "" && newcomer {
+		shown := *f
+		p.strange = &shown
+	}
 	if why == "" && !d.used {
-		if i := slices.IndexFunc(d.paths, func(o *Path) bool { return o.strange }); i >= 0 {
+		if i := slices.IndexFunc(d.paths, func(o *Path) bool { return o.strange != nil && o.strange.differs(f) != "" }); i >= 0 {
 			why = d.paths[i].name + " shows the same identity and is another"
 			newcomer = false
 		}
@@ -187,11 +191,20 @@ func (d *Device) agree(p *Path, f *facts, sized bool) string {
 	if why != "" && newcomer && !d.used { // nobody knows which is right
 		others = d.othersLocked(p)
 	}
+	grown := d.base.grownTo(f)
 	d.mu.Unlock()
 	for _, o := range others {
 		o.port.refuse(o, fmt.Sprintf("%s shows the same identity and is another: %s", p.name, why))
 	}
+	if grown { // the others may have grown, too
+		proveAgain(others)
+	}
 	return why
+}
+
+// shownLocked tells whether a path has shown f when it contradicted the others.
+func (d *Device) shownLocked(f *facts) bool {
+	return slices.ContainsFunc(d.paths, func(o *Path) bool { return o.strange != nil && o.strange.differs(f) == "" })
 }
 
 func (d *Device) othersLocked(p *Path) []*Path {
@@ -216,7 +229,11 @@ func (d *Device) growLocked(p *Path) []*Path {
 func (d *Device) allGrownLocked(size uint64) bool {
 	announced := false
 	for _, p := range d.paths {
-		if p.live && p.health != Disabled && p.swapped == "" && p.facts.size != size {
+		shown := p.facts.size
+		if p.strange != nil {
+			shown = p.strange.size
+		}
+		if p.live && p.health != Disabled && p.swapped == "" && shown != size {
 			return false
 		}
 		announced = announced || p.sized

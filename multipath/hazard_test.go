@@ -381,6 +381,44 @@ func TestH11Growth(t *testing.T) {
 	})
 }
 
+// H11: a LUN that grows between the proofs of its first paths is another for a moment,
+// and no longer when both show the new size, announced or not.
+func TestH11GrowthBetweenProofs(t *testing.T) {
+	for _, announced := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			bd := newBed(t)
+			m := newMedium()
+			s := bd.net.server("iqn.2026-11.test:a", "10.0.0.1:3260")
+			a := s.addLUN(1, m, naa(1))
+			bd.net.server("iqn.2026-11.test:b", "10.0.0.2:3260").addLUN(1, m, naa(1)).size = 2 * fakeSize
+			m.b = append(m.b, make([]byte, fakeSize)...)
+			bd.start(func(c *Config) {
+				c.Adapters = c.Adapters[:1]
+				c.Rule = func(...string) Rule { return Rule{CacheProtected: true} }
+			})
+			defer bd.stop()
+			for _, p := range bd.m.Paths() {
+				if p.Health != "quarantined" {
+					t.Errorf("%s is %s: %s", p.Name, p.Health, p.Reason)
+				}
+			}
+			bd.net.with(func() {
+				a.size = 2 * fakeSize
+				for _, c := range s.conns {
+					if announced {
+						a.attn[c.port] = backends.Sense{Valid: true, Key: 6, ASC: 0x2a, ASCQ: 9}
+					}
+				}
+			})
+			time.Sleep(3 * time.Minute)
+			if got := bd.device().Info().Size; got != 2*fakeSize || bd.used() != 2 {
+				t.Fatalf("size %d, paths %+v", got, bd.m.Paths())
+			}
+			mustOK(t, write(bd.device(), fakeSize, 4096, 9))
+		})
+	}
+}
+
 // H14: abort, completion, session loss and deadline race; each request ends once.
 func TestH14Races(t *testing.T) { raceRequests(t, 60) }
 

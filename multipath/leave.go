@@ -69,7 +69,7 @@ func (d *Device) leaveLocked(b *backends.Batch, out *outbox, p *Path, now time.T
 	p.server = nil
 	d.leftMask = p.mask
 	p.left, p.live, p.health, p.proved, p.opens = true, false, Disabled, false, nil
-	p.facts, p.strange, p.sized, p.noLUN, p.swapped = facts{}, false, false, false, ""
+	p.facts, p.strange, p.sized, p.noLUN, p.swapped = facts{}, nil, false, false, ""
 	p.token, p.tokens, p.known, p.markedGen = 0, nil, nil, 0
 	p.foreign, p.remark, p.reserved = false, false, 0
 	d.pathsChangedLocked(b, out, now)

@@ -38,10 +38,10 @@ type Path struct {
 	held      bool      // no new requests: the LUN is being reset
 	mask      int       // number of the rule for which it is about to leave; 0: it stays
 	facts     facts
-	strange   bool // it contradicts the other paths
-	sized     bool // its target has announced another capacity
-	kept      bool // failed by an administrator: not proved before it is asked for
-	asked     bool // an administrator waits for a proof, which ends probation
+	strange   *facts // what it showed when it first contradicted the other paths; else nil
+	sized     bool   // its target has announced another capacity
+	kept      bool   // failed by an administrator: not proved before it is asked for
+	asked     bool   // an administrator waits for a proof, which ends probation
 	history   history
 	noLUN     bool     // quarantined since there is no logical unit
 	unready   bool     // down since the logical unit was not ready

@@ -276,7 +276,12 @@ func (pt *port) reinstated(p *Path, gen uint64, f facts, unread bool) {
 	pt.mu.Unlock()
 	d.send(&b, out)
 	b.Run()
-	for _, o := range grown { // to be proved at the new size, as far as they were refused
+	proveAgain(grown) // at the new size, as far as they were refused
+}
+
+// proveAgain has the ports of paths look at what these lead to.
+func proveAgain(paths []*Path) {
+	for _, o := range paths {
 		o.port.mu.Lock()
 		o.port.attn[o.lun] = true
 		o.port.mu.Unlock()
