@@ -44,6 +44,7 @@ func FuzzLogin(f *testing.F) {
 		{0, loginHonest, 0, loginOther, 0},
 		{0, loginHonest | howMutated, 0, 1, 0x80},
 		{0, loginHonest | howMutated, 0, 6, 0x40},
+		{loginDiscovery, loginHonest, 0, loginHonest | howMutated, 0, 24, 0xc8, stepNumber, 0xfb, stepSync, 0xfe, 0x81},
 		{0, loginBytes, 3, 1, 2, 3},
 		{0, loginHonest, 0, loginHonest, 0, stepOther, 0},
 	} {

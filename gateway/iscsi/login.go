@@ -263,7 +263,7 @@ func (c *conn) answerLogin(l *login, req *wire.LoginRequest, resp *wire.LoginRes
 	if resp.TSIH == 0 {
 		resp.TSIH = req.TSIH
 	}
-	resp.Numbers = wire.Numbers{StatSN: l.statSN, ExpCmdSN: req.CmdSN, MaxCmdSN: l.maxCmdSN}
+	resp.Numbers = wire.Numbers{StatSN: l.statSN, ExpCmdSN: l.first.CmdSN, MaxCmdSN: l.maxCmdSN}
 	if resp.Status.Class() == wire.ClassSuccess {
 		l.statSN = l.statSN.Next()
 	}

@@ -303,6 +303,24 @@ func TestLoginInTwoStages(t *testing.T) {
 	}
 }
 
+// The commands of a session begin with the CmdSN of its first Login Request, and each
+// answer says so, whatever CmdSN a later request has. RFC 7143 11.12.8 (CmdSN).
+func TestB12CmdSNChanges(t *testing.T) {
+	b := offer(t, Config{})
+	r := b.dial(t)
+	first := r.cmdSN
+	r.loginPDU(wire.SecurityNegotiation, wire.OperationalNegotiation, r.fast(kv(wire.KeyAuthMethod, "None")))
+	r.loginAnswer()
+	r.cmdSN = first.Add(1 << 20)
+	r.loginPDU(wire.OperationalNegotiation, wire.FullFeaturePhase, nil)
+	p, _ := r.loginAnswer()
+	if !p.Transit || p.ExpCmdSN != first || p.MaxCmdSN.Less(first) {
+		t.Errorf("%+v, want ExpCmdSN %v", p, first)
+	}
+	r.cmdSN = first
+	r.ping()
+}
+
 // An initiator that offers no digest, and one that leaves out the operational stage,
 // do not get past a target that requires one.
 func TestDigestsRequired(t *testing.T) {
