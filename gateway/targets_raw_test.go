@@ -155,11 +155,11 @@ const portalsConfig = `
 state: DIR/state.db
 iscsi: {listen: [{address: 127.0.0.1, advertise: [gw.example, "192.0.2.1:4000"]}]}
 vms:
-  - {name: here, disks: [{name: a, file: DIR/a}]}
-  - {name: later, iscsi: {redirect: "192.0.2.9"}, disks: [{name: a, file: DIR/b}]}
-  - {name: gone, iscsi: {redirect: {to: "[fd00::9]:3270", permanent: true}}, disks: [{name: a, file: DIR/c}]}
-  - {name: inside, iscsi: {redirect: gw.example}, disks: [{name: a, file: DIR/d}]}
-  - {name: named, iscsi: {redirect: "192.0.2.9", initiators: ["iqn.2026-11.test:a"]}, disks: [{name: a, file: DIR/e}]}
+  - {name: here, disks: [{name: a, file: DIR/a, open: fail}]}
+  - {name: later, iscsi: {redirect: "192.0.2.9"}, disks: [{name: a, file: DIR/b, open: fail}]}
+  - {name: gone, iscsi: {redirect: {to: "[fd00::9]:3270", permanent: true}}, disks: [{name: a, file: DIR/c, open: fail}]}
+  - {name: inside, iscsi: {redirect: gw.example}, disks: [{name: a, file: DIR/d, open: fail}]}
+  - {name: named, iscsi: {redirect: "192.0.2.9", initiators: ["iqn.2026-11.test:a"]}, disks: [{name: a, file: DIR/e, open: fail}]}
 `
 
 // TestTargetsRedirect: who logs in to a VM that is elsewhere is sent there, unless it
@@ -177,7 +177,6 @@ func TestTargetsRedirect(t *testing.T) {
 		{"inside", wire.LoginSuccess, ""},
 		{"named", wire.LoginNotFound, ""},
 	} {
-		b.byName[tt.vm+"/a"].cfg.Open = OpenFail // no disk is there
 		p, text := b.raw(t).login("iqn.2026-11.test:x", b.cfg.ISCSI.TargetName(tt.vm))
 		if to, _ := text.Get(wire.KeyTargetAddress); p.Status != tt.want || to != tt.to {
 			t.Errorf("%s: %v, to %q; want %v, %q", tt.vm, p.Status, to, tt.want, tt.to)
