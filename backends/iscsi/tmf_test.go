@@ -131,9 +131,11 @@ func TestAbortOwed(t *testing.T) {
 // TestResetEndsTasks: what a confirmed LUN RESET has ended completes as aborted,
 // on that LUN only, and what was sent after it does not.
 func TestResetEndsTasks(t *testing.T) {
+	arrived := make(chan struct{})
 	r := newRig(t, func(f *fake) {
 		f.command()
 		other, _ := f.command()
+		close(arrived)
 		p := f.request()
 		later, _ := f.command()
 		f.respond(p.ITT, wire.FunctionComplete)
@@ -148,6 +150,7 @@ func TestResetEndsTasks(t *testing.T) {
 	r.s = s2
 	other := r.submit(read4k())
 	r.s = s1
+	<-arrived // a reset overtakes what still waits to be sent for other LUNs
 	done := r.tmf(&backends.TaskManagement{Function: backends.LUNReset})
 	later := r.submit(read4k())
 	if got := wait1(t, done, "response"); got != backends.TMComplete {
