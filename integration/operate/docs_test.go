@@ -5,32 +5,51 @@
 package operate
 
 import (
+	"context"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"pathgate/integration/gate"
+	"pathgate/integration/internal/port"
 )
 
 // TestDocsCommands gives every command that a file of docs/ shows to one gateway, in its
 // order. Those of docs/alua.md need port groups, and are given in integration/alua. A
 // reservation is taken from another gateway in integration/reserve; here there is none.
+// Targets are started in integration/demo.
 func TestDocsCommands(t *testing.T) {
 	files, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBed(t, gate.Config{Rules: []string{`{id: "*", all-paths-down: queue, cache: protected, reservation: {mode: exclusive-all-registrants, key: 0x70001}}`}})
+	portal, err := port.Free(netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBed(t, gate.Config{ISCSI: fmt.Sprintf("{listen: [%q]}", portal.String()), Rules: []string{`{id: "*", all-paths-down: queue, cache: protected, reservation: {mode: exclusive-all-registrants, key: 0x70001}}`}})
 	n := 0
 	for _, f := range files {
 		if filepath.Base(f) == "alua.md" {
 			continue
 		}
 		for _, args := range commands(t, f) {
+			if args[0] == "target" {
+				continue
+			}
 			n++
-			_, err := b.g.CLI(t.Context(), args...)
+			if slices.Contains(args, "-f") {
+				follow(t, b.g, args)
+				continue
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*settle)
+			_, err := b.g.CLI(ctx, args...)
+			cancel()
 			if len(args) > 2 && args[1] == "preempt" && err != nil && strings.Contains(err.Error(), ": no such key is registered by others") {
 				continue
 			}
@@ -42,6 +61,25 @@ func TestDocsCommands(t *testing.T) {
 	}
 	if n < 30 {
 		t.Errorf("%d commands were found", n)
+	}
+}
+
+// follow gives a gateway a command that goes on until it is ended, and ends it once it
+// has told something.
+func follow(t *testing.T, g *gate.Gate, args []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), settle)
+	defer cancel()
+	lines, err := g.Stream(ctx, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := <-lines
+	if line == "" {
+		t.Errorf("%s: told nothing", strings.Join(args, " "))
+	}
+	cancel()
+	for range lines {
 	}
 }
 
