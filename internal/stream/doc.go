@@ -29,6 +29,14 @@
 // concurrent use. The order of messages is the order of Append calls; only those
 // of Urgent overtake. A Reader belongs to one goroutine.
 //
-// Connections that give no raw descriptor (net.Pipe, TLS) are served through
+// Connections that give no raw descriptor (net.Pipe) are served through
 // net.Conn by the queue's own goroutine, always.
+//
+// # TLS
+//
+// [Secure] stands between a TLS library and the socket, and gives up waiting to the
+// Reader and the Queue: whoever flushes encrypts, up to sealBytes at once and in
+// records as long as can be, and sends with one vector write; whoever fills decrypts
+// all that has come. So TLS costs no goroutine either. What is encrypted counts as
+// pending, and as sent, until it has left.
 package stream

@@ -45,6 +45,9 @@ type Queue struct {
 	begin func()                // the writer goroutine; made once, so that go does not allocate
 	ended sync.WaitGroup        // the writer goroutine
 
+	secure *Secure  // nil: what is appended is what is sent
+	over   net.Conn // what encrypts it
+
 	sent    atomic.Uint64 // position of the first byte that has not left
 	offered atomic.Uint64 // position behind the last byte that a write was given
 	pending atomic.Int64  // bytes appended and not sent
@@ -62,6 +65,7 @@ type Queue struct {
 	idle    sync.Cond // writing became false, or a drainer may go on
 	drains  int       // goroutines in Drain
 	err     error
+	sealed  int // bytes of entries that are encrypted and not sent
 
 	// Owned by the goroutine that has set writing.
 	vec    [maxVector][]byte
@@ -322,22 +326,25 @@ func (q *Queue) wakeDrainsLocked() {
 // does not take is left to the queue's writer goroutine.
 func (q *Queue) Flush() {
 	q.mu.Lock()
-	if q.writing || q.head == len(q.ents) || q.err != nil {
+	if q.writing || q.emptyLocked() || q.err != nil {
 		// Whoever is writing looks again before it stops.
 		q.mu.Unlock()
 		return
 	}
 	q.writing = true
 	for q.raw != nil {
-		q.gatherLocked()
+		if err := q.loadLocked(); err != nil {
+			q.failLocked(err)
+			return
+		}
 		q.mu.Unlock()
 		err := q.raw.Write(q.try)
 		q.mu.Lock()
-		if q.wrote == 0 && (err != nil || q.werrno != syscall.EAGAIN) {
-			q.failLocked(q.writeError(err))
+		if err := q.vectorError(err); err != nil {
+			q.failLocked(err)
 			return
 		}
-		q.advanceLocked()
+		q.sentLocked()
 		if q.doneLocked() {
 			return
 		}
@@ -350,9 +357,13 @@ func (q *Queue) Flush() {
 	q.mu.Unlock()
 }
 
+func (q *Queue) emptyLocked() bool {
+	return q.head == len(q.ents) && (q.secure == nil || !q.secure.waits())
+}
+
 // doneLocked ends a turn of writing if nothing is left; it then has unlocked q.
 func (q *Queue) doneLocked() bool {
-	if q.head < len(q.ents) && q.err == nil {
+	if !q.emptyLocked() && q.err == nil {
 		return false
 	}
 	if q.head == len(q.ents) {
@@ -379,7 +390,10 @@ func (q *Queue) writer() {
 		if q.doneLocked() {
 			return
 		}
-		q.gatherLocked()
+		if err := q.loadLocked(); err != nil {
+			q.failLocked(err)
+			return
+		}
 		q.mu.Unlock()
 		var err error
 		if q.raw != nil {
@@ -388,7 +402,7 @@ func (q *Queue) writer() {
 			err = q.writeConn()
 		}
 		q.mu.Lock()
-		q.advanceLocked()
+		q.sentLocked()
 		if err != nil || q.wrote == 0 {
 			q.failLocked(q.writeError(err))
 			return
@@ -397,11 +411,11 @@ func (q *Queue) writer() {
 	}
 }
 
-// gatherLocked fills the vector with the first entries.
-func (q *Queue) gatherLocked() {
+// gatherLocked fills the vector with the first entries, up to most bytes.
+func (q *Queue) gatherLocked(most int) {
 	n, size := 0, 0
 	for i := q.head; i < len(q.ents) && n < maxVector; i++ {
-		if size += len(q.ents[i].b); size > maxWrite && n > 0 {
+		if size += len(q.ents[i].b); size > most && n > 0 {
 			break
 		}
 		q.vec[n] = q.ents[i].b
@@ -459,13 +473,15 @@ func (q *Queue) writeConn() error {
 	return err
 }
 
-// advanceLocked gives back what was written.
-func (q *Queue) advanceLocked() {
-	n := q.wrote
-	q.inWrite = 0
+// leftLocked counts n bytes that have left.
+func (q *Queue) leftLocked(n int) {
 	q.pending.Add(-int64(n))
 	q.chargeLocked(-int64(n))
 	q.wakeDrainsLocked()
+}
+
+// consumeLocked gives back the first n bytes of the entries.
+func (q *Queue) consumeLocked(n int) {
 	for n > 0 {
 		e := &q.ents[q.head]
 		if n < len(e.b) {
@@ -541,6 +557,9 @@ func (q *Queue) Close() {
 	q.chargeLocked(-q.pending.Swap(0))
 	q.urgent.Store(0)
 	clear(q.vec[:])
+	if q.secure != nil {
+		q.secure.close()
+	}
 	if q.hdr != nil {
 		q.hdr.Release()
 		q.hdr = nil

@@ -33,6 +33,8 @@ type Reader struct {
 	raw  syscall.RawConn
 	call func(fd uintptr) bool
 
+	secure *Secure // nil: conn is the socket
+
 	seg  *buffer.Segment // nil while idle
 	r, w int             // seg[r:w] has not been consumed
 
@@ -81,6 +83,9 @@ func (r *Reader) Discard(n int) int {
 // wait, the caller has to flush what it has appended elsewhere. Errors are
 // those of the connection; io.EOF when the peer has ended the stream.
 func (r *Reader) Fill() error {
+	if r.secure != nil {
+		return r.fillSecure()
+	}
 	if r.raw == nil {
 		return r.fillConn()
 	}
@@ -230,6 +235,9 @@ func (r *Reader) nextTarget() {
 
 // Close gives back all memory. It does not close the connection.
 func (r *Reader) Close() {
+	if r.secure != nil {
+		r.secure.in.Close()
+	}
 	if r.target != nil {
 		r.target.Release()
 		r.target = nil
