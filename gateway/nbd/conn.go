@@ -4,6 +4,7 @@ package nbd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -33,11 +34,12 @@ var (
 type conn struct {
 	srv   *Server
 	from  *listener
-	nc    net.Conn
-	in    *stream.Reader
-	out   *stream.Queue
-	peer  Peer
-	id    string // names the connection in the log
+	nc    net.Conn       // the socket
+	in    *stream.Reader // another one after STARTTLS, like out
+	out   *stream.Queue  // changed with srv.mu held
+	tls   *tls.Conn      // over nc; nil: plain text
+	peer  Peer           // changed with srv.mu held
+	id    string         // names the connection in the log
 	since time.Time
 
 	addr   netip.Addr // of a TCP connection; guarded by srv.mu until the goroutine starts
@@ -139,6 +141,7 @@ func (c *conn) serve() {
 		c.log(slog.LevelDebug, "handshake ended", "reason", reason(err))
 	}
 	c.cancel()
+	c.farewell()
 	c.nc.Close()
 	c.out.Close()
 	c.in.Close()

@@ -6,7 +6,7 @@
 //
 // # What is spoken
 //
-// Fixed newstyle negotiation with EXPORT_NAME, ABORT, LIST, INFO and GO, and
+// Fixed newstyle negotiation with EXPORT_NAME, ABORT, LIST, STARTTLS, INFO and GO, and
 // transmission with simple replies: READ, WRITE, FLUSH, TRIM, CACHE,
 // WRITE_ZEROES, DISC; FUA on every command. Many requests are in flight per
 // connection and replies go out as requests end, in any order. Every other
@@ -33,6 +33,13 @@
 // A connection stops reading its socket while the Grant has no credit, and
 // while more than Config.MaxPending bytes of replies wait for the client. An idle
 // connection holds no data buffer.
+//
+// # TLS
+//
+// A listener has TLS off, optional or required ([Security]). STARTTLS begins the
+// negotiation anew: the connection gets another Reader and Queue, over TLS
+// (tls.go, stream.Secure), and what the source is asked from then on has the client's
+// certificate in its Peer. Everything else is as without.
 //
 // # Ends
 //

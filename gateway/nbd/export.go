@@ -103,6 +103,8 @@ type Peer struct {
 	Number uint64
 	// Process is who connected to a unix socket; nil: not known.
 	Process *Process
+	// TLS is nil while the client speaks plain text.
+	TLS *TLSPeer
 }
 
 // Process is a process on this host, as the kernel tells it (unix(7), SO_PEERCRED).

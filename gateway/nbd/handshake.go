@@ -100,6 +100,8 @@ func (c *conn) option() (waited time.Duration, err error) {
 	switch {
 	case h.length > maxOptionSkip:
 		return 0, fmt.Errorf("%w: option %d with %d bytes", errProtocol, h.option, h.length)
+	case c.needsTLS() && h.option != optStartTLS && h.option != optAbort:
+		return 0, c.refuseWithoutTLS(&h)
 	case h.option == optExportName:
 		return c.exportName(int(h.length))
 	case !c.fixed:
@@ -120,8 +122,7 @@ func (c *conn) option() (waited time.Duration, err error) {
 }
 
 // choose carries out an option other than EXPORT_NAME. Options that change
-// the state of the negotiation (STARTTLS, STRUCTURED_REPLY, meta contexts) are
-// not known.
+// the state of the negotiation (STRUCTURED_REPLY, meta contexts) are not known.
 func (c *conn) choose(o option, data []byte) (waited time.Duration, err error) {
 	switch {
 	case o == optAbort:
@@ -133,6 +134,8 @@ func (c *conn) choose(o option, data []byte) (waited time.Duration, err error) {
 		return 0, c.replyError(o, repErrShutdown, "server is being stopped")
 	}
 	switch o {
+	case optStartTLS:
+		return 0, c.startTLS(data)
 	case optList:
 		return 0, c.list(data)
 	case optInfo, optGo:

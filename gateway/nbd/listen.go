@@ -19,6 +19,7 @@ import (
 type listener struct {
 	srv   *Server
 	ln    net.Listener
+	sec   Security
 	wg    sync.WaitGroup // its connections
 	count int            // guarded by srv.mu
 }
@@ -28,7 +29,12 @@ type listener struct {
 // has ended. An error tells that ln failed; its connections are stopped too.
 // Several Serve calls may run on one Server.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	l := &listener{srv: s, ln: ln}
+	return s.ServeSecure(ctx, ln, Security{})
+}
+
+// ServeSecure is Serve for a listener with TLS.
+func (s *Server) ServeSecure(ctx context.Context, ln net.Listener, sec Security) error {
+	l := &listener{srv: s, ln: ln, sec: sec}
 	detach := context.AfterFunc(ctx, func() { ln.Close() })
 	err := l.accept(ctx)
 	if detach() {

@@ -90,7 +90,7 @@ func (c *conn) info(o option, data []byte) (waited time.Duration, err error) {
 		if errors.Is(err, errGone) {
 			return waited, err
 		}
-		t, text := refusal(err)
+		t, text := c.refusalReply(err)
 		return waited, c.replyError(o, t, text)
 	}
 	if err = c.describe(o, &req, &h, &info); err != nil || mode == Inspect {
@@ -175,9 +175,11 @@ func (c *conn) exportName(n int) (waited time.Duration, err error) {
 	return waited, errTransmission
 }
 
-// refusal gives the option reply for an export that could not be opened.
-func refusal(err error) (replyType, string) {
+// refusalReply gives the option reply for an export that could not be opened.
+func (c *conn) refusalReply(err error) (replyType, string) {
 	switch {
+	case errors.Is(err, ErrTLSRequired) && c.tls == nil && c.from.sec.Mode != TLSOff:
+		return repErrTLSReqd, err.Error()
 	case errors.Is(err, ErrNotPermitted):
 		return repErrPolicy, err.Error()
 	case errors.Is(err, ErrShutdown):

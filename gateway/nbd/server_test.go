@@ -22,6 +22,7 @@ type source struct {
 	names []string
 	devs  map[string]backends.Device
 	open  func(ctx context.Context, name string, mode Mode) error // nil: at once
+	peer  func(*Peer) error                                       // nil: everyone may
 	opens int
 	uses  int // handles that are open
 }
@@ -48,6 +49,11 @@ func (s *source) Open(ctx context.Context, name string, peer Peer, mode Mode) (H
 	s.mu.Unlock()
 	if s.open != nil {
 		if err := s.open(ctx, name, mode); err != nil {
+			return Handle{}, err
+		}
+	}
+	if s.peer != nil {
+		if err := s.peer(&peer); err != nil {
 			return Handle{}, err
 		}
 	}
@@ -116,6 +122,11 @@ func serve(tb testing.TB, cfg Config) *bed {
 
 func serveOn(tb testing.TB, cfg Config, ln net.Listener, path string) *bed {
 	tb.Helper()
+	return serveSecure(tb, cfg, ln, path, Security{})
+}
+
+func serveSecure(tb testing.TB, cfg Config, ln net.Listener, path string, sec Security) *bed {
+	tb.Helper()
 	if cfg.StopGrace == 0 {
 		cfg.StopGrace = time.Millisecond
 	}
@@ -129,7 +140,7 @@ func serveOn(tb testing.TB, cfg Config, ln net.Listener, path string) *bed {
 		b.addr = ln.Addr().String()
 	}
 	go func() {
-		err := srv.Serve(ctx, ln)
+		err := srv.ServeSecure(ctx, ln, sec)
 		b.ended <- err
 		close(b.ended)
 	}()

@@ -30,6 +30,7 @@ const (
 	optExportName option = 1
 	optAbort      option = option(protocol.NEGOTIATION_ID_OPTION_ABORT)
 	optList       option = option(protocol.NEGOTIATION_ID_OPTION_LIST)
+	optStartTLS   option = 5
 	optInfo       option = option(protocol.NEGOTIATION_ID_OPTION_INFO)
 	optGo         option = option(protocol.NEGOTIATION_ID_OPTION_GO)
 )
@@ -44,6 +45,7 @@ const (
 	repErrUnsup    replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_ERR_UNSUPPORTED)
 	repErrPolicy   replyType = 1<<31 + 2
 	repErrInvalid  replyType = 1<<31 + 3
+	repErrTLSReqd  replyType = 1<<31 + 5
 	repErrUnknown  replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN)
 	repErrShutdown replyType = 1<<31 + 7
 	repErrTooBig   replyType = 1<<31 + 9
