@@ -13,6 +13,8 @@ import (
 const (
 	memChunk    = 1 << 20 // unit of allocation and of locking
 	memBlock    = 512
+	memStatus   = 1 << 16  // most chunks that one BlockStatus looks at
+	memExtents  = 1024     // and most extents that it tells
 	memCommands = 1024     // credits of a flow, as the scheduler's default
 	memBytes    = 64 << 20 // likewise
 )
@@ -256,13 +258,17 @@ func (m *Memory) compareAndWrite(r *Request) Result {
 	return res
 }
 
+// status tells the begin of a range that is long or fragmented.
 func (m *Memory) status(r *Request) {
-	m.each(r.Offset, r.Length, func(c *memoryChunk, _, n, _ int) {
+	m.each(r.Offset, min(r.Length, memStatus*memChunk), func(c *memoryChunk, _, n, _ int) {
 		c.mu.RLock()
 		hole := c.b == nil
 		c.mu.RUnlock()
-		r.Extents = appendExtent(r.Extents, Extent{Length: uint64(n), Hole: hole, Zero: hole})
+		if len(r.Extents) <= memExtents {
+			r.Extents = appendExtent(r.Extents, Extent{Length: uint64(n), Hole: hole, Zero: hole})
+		}
 	})
+	r.Extents = r.Extents[:min(len(r.Extents), memExtents)]
 }
 
 // appendExtent adds e, joined with the last one when it is of the same kind.

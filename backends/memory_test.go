@@ -51,3 +51,38 @@ func TestMemoryWriteIsAtomic(t *testing.T) {
 	})
 	wg.Wait()
 }
+
+// The status of a huge range, or of a fragmented one, is told in parts.
+func TestMemoryStatusIsBounded(t *testing.T) {
+	const size = 2 * memStatus * memChunk
+	m, err := NewMemory(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func() []Extent {
+		r := &Request{Op: BlockStatus, Length: size, Completer: CompleterFunc(func(_ *Batch, _ *Request, res Result) {
+			if !res.OK() {
+				t.Error(res.Err())
+			}
+		})}
+		var b Batch
+		m.Submit(&b, []*Request{r})
+		b.Run()
+		return r.Extents
+	}
+	if x := status(); len(x) != 1 || x[0] != (Extent{memStatus * memChunk, true, true}) {
+		t.Errorf("an empty disk: %v", x)
+	}
+	for i := 0; i < 3*memExtents; i += 2 {
+		m.chunks[i].b = []byte{} // is there
+	}
+	x := status()
+	if len(x) != memExtents {
+		t.Fatalf("%d extents, want %d", len(x), memExtents)
+	}
+	for i, e := range x {
+		if hole := i%2 == 1; e != (Extent{memChunk, hole, hole}) {
+			t.Fatalf("extent %d: %v", i, e)
+		}
+	}
+}
