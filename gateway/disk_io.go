@@ -283,11 +283,16 @@ func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	if o.compare != asOne {
 		d.alone--
 	}
+	told := uint64(0)
 	for _, p := range o.parts {
 		if o.result.OK() && r.Op == backends.Read {
 			r.Data.Move(&p.Data)
 		}
-		if o.result.OK() && r.Op == backends.BlockStatus {
+		// An answer may end early, and what comes behind would be at the wrong place.
+		if o.result.OK() && r.Op == backends.BlockStatus && told == p.at {
+			for _, e := range p.Extents {
+				told += e.Length
+			}
 			r.Extents = append(r.Extents, p.Extents...)
 		}
 	}

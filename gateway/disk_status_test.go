@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"slices"
+	"testing"
+
+	"pathgate/backends"
+)
+
+// brief tells only the first extent of a range: zeros for odd 4 KiB, data for even.
+type brief struct{ *limited }
+
+func (d *brief) Submit(b *backends.Batch, reqs []*backends.Request) {
+	for _, r := range reqs {
+		if r.Op != backends.BlockStatus {
+			d.limited.Submit(b, []*backends.Request{r})
+			continue
+		}
+		zero := r.Offset>>12&1 == 1
+		r.Extents = append(r.Extents, backends.Extent{Length: min(r.Length, 4096-r.Offset&4095), Hole: zero, Zero: zero})
+		b.Complete(r, backends.Done())
+	}
+}
+
+// The status of a range over several devices, of which one tells less than it was
+// asked: what another one told is not taken for what comes next.
+func TestDiskStatusOfShortAnswers(t *testing.T) {
+	a, z := &brief{newLimited(t, 1<<20, 0, 0)}, newLimited(t, 1<<20, 0, 0)
+	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{
+		{Ref: "z", Length: 64 << 10}, {Ref: "a", Length: 8192}, {Ref: "z", Offset: 512 << 10, Length: 64 << 10},
+	}})
+	for ref, dev := range map[string]backends.Device{"a": a, "z": z} {
+		if err := d.Attach(ref, newTestRouter(t, dev)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	zero := func(n uint64) backends.Extent { return backends.Extent{Length: n, Hole: true, Zero: true} }
+	for _, tt := range []struct {
+		off, length uint64
+		want        []backends.Extent
+	}{
+		{0, 136 << 10, []backends.Extent{zero(64 << 10), {Length: 4096}}},
+		{64<<10 + 4096, 68 << 10, []backends.Extent{zero(4096), zero(64 << 10)}},
+		{64 << 10, 72 << 10, []backends.Extent{{Length: 4096}}},
+	} {
+		p := start(d, backends.BlockStatus, tt.off, tt.length, nil)
+		if p.ends != 1 || !p.res.OK() || !slices.Equal(p.Extents, tt.want) {
+			t.Errorf("status at %d of %d: %v, %v, want %v", tt.off, tt.length, p.res.Class, p.Extents, tt.want)
+		}
+	}
+}
