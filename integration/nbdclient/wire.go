@@ -15,6 +15,8 @@ const (
 	MagicRequest         = 0x25609513
 	MagicSimpleReply     = 0x67446698
 	MagicStructuredReply = 0x668e33ef
+	MagicExtendedRequest = 0x21e41c71
+	MagicExtendedReply   = 0x6e8a278c
 )
 
 // Handshake flags of the server and client flags (NBD proto.md "Flag fields").
@@ -41,6 +43,7 @@ const (
 	SendResize      TransmissionFlags = 1 << 9
 	SendCache       TransmissionFlags = 1 << 10
 	SendFastZero    TransmissionFlags = 1 << 11
+	StatusPayload   TransmissionFlags = 1 << 12
 )
 
 // Option numbers (NBD proto.md "Option types").
@@ -54,6 +57,7 @@ const (
 	OptStructuredReply = 8
 	OptListMetaContext = 9
 	OptSetMetaContext  = 10
+	OptExtendedHeaders = 11
 )
 
 // Option reply types (NBD proto.md "Option reply types"). Errors have bit 31 set.
@@ -112,11 +116,12 @@ type Flags uint16
 
 // Command flags.
 const (
-	FlagFUA      Flags = 1 << 0
-	FlagNoHole   Flags = 1 << 1
-	FlagDF       Flags = 1 << 2
-	FlagReqOne   Flags = 1 << 3
-	FlagFastZero Flags = 1 << 4
+	FlagFUA        Flags = 1 << 0
+	FlagNoHole     Flags = 1 << 1
+	FlagDF         Flags = 1 << 2
+	FlagReqOne     Flags = 1 << 3
+	FlagFastZero   Flags = 1 << 4
+	FlagPayloadLen Flags = 1 << 5
 )
 
 // Errno is the error field of a reply (NBD proto.md "Error values"). It is an
