@@ -10,15 +10,18 @@ type command struct {
 	flags   uint16  // command flags that may be set
 	needs   txFlags // the export has to have said one of these; 0: always there
 	changes bool    // refused on a read-only export
-	payload bool    // Length is that of a payload
+	payload bool    // length is that of a payload, in either direction
 	beyond  errno   // error of a range that ends behind the export
 }
 
 // commands is indexed by request type. A zero entry is no request (DISC is
 // handled before) (NBD proto.md "Request types", "Error values").
 var commands = [...]command{
-	cmdRead:  {op: backends.Read, flags: cmdFlagFUA, payload: true, beyond: errInval},
-	cmdWrite: {op: backends.Write, flags: cmdFlagFUA, changes: true, payload: true, beyond: errNoSpace},
+	cmdRead: {op: backends.Read, flags: cmdFlagFUA | cmdFlagDF, payload: true, beyond: errInval},
+	cmdWrite: {
+		op: backends.Write, flags: cmdFlagFUA | cmdFlagPayloadLen,
+		changes: true, payload: true, beyond: errNoSpace,
+	},
 	cmdFlush: {op: backends.Flush, flags: cmdFlagFUA, needs: txSendFlush},
 	cmdTrim:  {op: backends.Unmap, flags: cmdFlagFUA, needs: txSendTrim, changes: true, beyond: errInval},
 	cmdCache: {op: backends.Cache, flags: cmdFlagFUA, needs: txSendCache, beyond: errInval},
@@ -26,39 +29,79 @@ var commands = [...]command{
 		op: backends.WriteZeroes, flags: cmdFlagFUA | cmdFlagNoHole | cmdFlagFastZero,
 		needs: txSendWriteZeroes, changes: true, beyond: errNoSpace,
 	},
+	cmdBlockStatus: {op: backends.BlockStatus, flags: cmdFlagFUA | cmdFlagReqOne, beyond: errInval},
 }
 
-// check gives what h asks for, or the error that it is answered with. The
-// payload of a WRITE has to be consumed either way.
-func check(h *header, tx txFlags, g *geometry, maxPayload uint32) (*command, errno) {
+// terms are what a connection has negotiated.
+type terms struct {
+	dialect    dialect
+	tx         txFlags
+	contexts   contexts
+	maxPayload uint32
+}
+
+// Why requests are refused.
+var (
+	refusedCommand  = refusal{errInval, "unknown command"}
+	refusedFlag     = refusal{errInval, "command flag is not valid here"}
+	refusedReadOnly = refusal{errPerm, "export is read-only"}
+	refusedUnasked  = refusal{errInval, "command was not offered"}
+	refusedContext  = refusal{errInval, "no such metadata context was negotiated"}
+	refusedFlush    = refusal{errInval, "flush has neither offset nor length"}
+	refusedAlign    = refusal{errInval, "range is empty or not made of whole blocks"}
+	refusedPayload  = refusal{errInval, "longer than the maximum payload"}
+	refusedLong     = refusal{errOverflow, "longer than the maximum payload"}
+	refusedStopping = refusal{errShutdown, "export is being shut down"}
+)
+
+// flags gives the command flags that may be set with c.
+func (t *terms) flags(c *command) uint16 {
+	f := c.flags
+	if t.tx&txSendDF == 0 {
+		f &^= cmdFlagDF
+	}
+	if t.dialect != extended {
+		f &^= cmdFlagPayloadLen
+	}
+	if t.tx&(txSendFastZero|txReadOnly) == 0 {
+		f &^= cmdFlagFastZero
+	}
+	return f
+}
+
+// check gives what h asks for, or why it is refused. A payload has to be consumed
+// either way.
+func (t *terms) check(h *header, g *geometry) (*command, refusal) {
 	if int(h.cmd) >= len(commands) || commands[h.cmd].op == 0 {
-		return nil, errInval
+		return nil, refusedCommand
 	}
 	c := &commands[h.cmd]
 	switch {
-	case h.flags&^c.flags != 0,
-		h.flags&cmdFlagFastZero != 0 && tx&txReadOnly == 0 && tx&txSendFastZero == 0:
-		return nil, errInval
-	case c.changes && tx&txReadOnly != 0:
-		return nil, errPerm
-	case c.needs != 0 && tx&c.needs == 0:
-		return nil, errInval
+	case h.flags&^t.flags(c) != 0:
+		return nil, refusedFlag
+	case c.changes && t.tx&txReadOnly != 0:
+		return nil, refusedReadOnly
+	case c.needs != 0 && t.tx&c.needs == 0:
+		return nil, refusedUnasked
+	case c.op == backends.BlockStatus && h.contexts == 0:
+		return nil, refusedContext
 	case c.op == backends.Flush:
 		if h.offset != 0 || h.length != 0 {
-			return nil, errInval
+			return nil, refusedFlush
 		}
-		return c, 0
-	case h.length == 0, (h.offset|uint64(h.length))&g.blockMask != 0:
-		return nil, errInval
-	case c.payload && h.length > maxPayload:
-		return nil, errInval
+		return c, refusal{}
+	case h.length == 0, (h.offset|h.length)&g.blockMask != 0:
+		return nil, refusedAlign
+	case c.payload && h.length > uint64(t.maxPayload):
+		if c.op == backends.Read && t.dialect != simple {
+			return nil, refusedLong
+		}
+		return nil, refusedPayload
 	}
-	end := h.offset + uint64(h.length)
-	if end < h.offset {
-		return nil, errInval
+	if end := h.offset + h.length; end < h.offset {
+		return nil, refusal{errInval, "range has no end"}
+	} else if end > g.size {
+		return nil, refusal{c.beyond, "range ends behind the export"}
 	}
-	if end > g.size {
-		return nil, c.beyond
-	}
-	return c, 0
+	return c, refusal{}
 }

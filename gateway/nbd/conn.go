@@ -58,6 +58,7 @@ type conn struct {
 	drained     chan struct{} // closed when outstanding has come to 0
 	geo         atomic.Pointer[geometry]
 	returned    atomic.Pointer[task] // tasks that have completed
+	sparse      atomic.Bool          // the last long READ held nothing but zeros
 
 	mu       sync.Mutex
 	deadline time.Time // read deadline after stop; guarded by mu
@@ -67,19 +68,23 @@ type conn struct {
 	handle   Handle
 	dev      backends.Device
 	grant    *backends.Grant
-	tx       txFlags
+	terms    terms
 	noZeroes bool
 	fixed    bool // the client knows fixed newstyle
 	batch    backends.Batch
 	subs     []*backends.Request // decoded and not submitted
-	due      int64               // bytes that the READs among subs will be answered with
+	due      int64               // bytes that those will be answered with, at most
 	free     *task
 	all      []*task // every task of this connection
 	partial  *task   // a WRITE whose payload is coming
-	skip     uint32  // bytes of a refused payload that are to come
+	head     header  // the request that is being looked at
+	skip     int     // bytes of a refused payload that are to come
 	refused  header  // what skip belongs to
-	refusal  errno
-	hdr      [replyLen]byte
+	refusal  refusal
+	hdr      replyHeader
+
+	selected   contexts // by the last SET_META_CONTEXT
+	selectedOf string   // the export that it named
 }
 
 func newConn(l *listener, nc net.Conn) *conn {

@@ -6,11 +6,17 @@
 //
 // # What is spoken
 //
-// Fixed newstyle negotiation with EXPORT_NAME, ABORT, LIST, STARTTLS, INFO and GO, and
-// transmission with simple replies: READ, WRITE, FLUSH, TRIM, CACHE,
-// WRITE_ZEROES, DISC; FUA on every command. Many requests are in flight per
-// connection and replies go out as requests end, in any order. Every other
-// option is answered with ERR_UNSUP.
+// Fixed newstyle negotiation with EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO,
+// STRUCTURED_REPLY, EXTENDED_HEADERS, LIST_META_CONTEXT and SET_META_CONTEXT, and
+// transmission in one of three dialects (chunk.go): READ, WRITE, FLUSH, TRIM,
+// CACHE, WRITE_ZEROES, BLOCK_STATUS, DISC; FUA on every command. Many requests
+// are in flight per connection and replies go out as requests end, in any order.
+// Every other option is answered with ERR_UNSUP. RESIZE is not offered: the size
+// of a disk is its configuration's.
+//
+// Metadata contexts of every export (meta.go, status.go): base:allocation, as the
+// device tells it, and pathgate:paths, whose flags are [PathsDegraded] and
+// [PathsNone]. Zeros that are read become holes (hole.go).
 //
 // # One request's way
 //
@@ -24,9 +30,10 @@
 //     payload are appended to the connection's stream.Queue; the batch of that
 //     goroutine flushes the queue once.
 //
-// Nothing of this allocates, and no request has a goroutine of its own. The
-// header of a READ is made when its data is there, so an error after the
-// header, which would force a disconnect, cannot happen.
+// Nothing of this allocates, but for BLOCK_STATUS, and no request has a goroutine
+// of its own. The header of a READ, or of its chunks, is made when all data is
+// there, so an error after the header, which would force a disconnect, cannot
+// happen.
 //
 // # Back-pressure
 //

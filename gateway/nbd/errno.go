@@ -17,9 +17,28 @@ const (
 	errIO       errno = 5
 	errInval    errno = errno(protocol.TRANSMISSION_ERROR_EINVAL)
 	errNoSpace  errno = 28
+	errOverflow errno = 75
 	errNotSup   errno = 95
 	errShutdown errno = 108
 )
+
+// refusal is why a request was not done; the zero refusal: it was.
+type refusal struct {
+	e    errno
+	text string // for people, at most maxReason bytes
+}
+
+// refusalOf is errnoOf with the name of the class.
+func refusalOf(r *backends.Request, class backends.Class, stopping bool) refusal {
+	e := errnoOf(r, class, stopping)
+	if e == 0 {
+		return refusal{}
+	}
+	return refusal{e, class.String()}
+}
+
+// refusedShort is that of a read that gave less than was asked for (promise P8).
+var refusedShort = refusal{errIO, "short read"}
 
 // errnoOf gives the error of a request that ended with class. stopping tells
 // that the export or the server is being stopped: what that aborts is answered

@@ -28,6 +28,8 @@ type geometry struct {
 	// The longest request that the device takes, in bytes, a multiple of the
 	// logical block; 0: no limit.
 	maxTransfer, maxUnmap, maxZeroes uint64
+	canStatus                        bool // the device tells holes from data
+	holesZero                        bool // a hole reads as zeros
 }
 
 // newGeometry takes the device's description. Limits below one block are one block.
@@ -43,6 +45,8 @@ func newGeometry(info *backends.Info) *geometry {
 		size: info.Size, blockMask: block - 1,
 		maxTransfer: whole(uint64(info.MaxTransfer)),
 		maxUnmap:    whole(info.MaxUnmap), maxZeroes: whole(info.MaxZeroes),
+		canStatus: info.Caps.Has(backends.CanBlockStatus),
+		holesZero: info.Caps.Has(backends.UnmapZeroes),
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 var errTransmission = errors.New("transmission")
 
 // handshake negotiates. It returns nil when the client has entered the
-// transmission phase, with handle, dev, grant and tx set.
+// transmission phase, with handle, dev, grant and terms set.
 func (c *conn) handshake() error {
 	limit := time.Now().Add(c.srv.cfg.HandshakeTimeout)
 	if err := c.greet(limit); err != nil {
@@ -121,8 +121,7 @@ func (c *conn) option() (waited time.Duration, err error) {
 	return c.choose(h.option, data)
 }
 
-// choose carries out an option other than EXPORT_NAME. Options that change
-// the state of the negotiation (STRUCTURED_REPLY, meta contexts) are not known.
+// choose carries out an option other than EXPORT_NAME.
 func (c *conn) choose(o option, data []byte) (waited time.Duration, err error) {
 	switch {
 	case o == optAbort:
@@ -140,6 +139,10 @@ func (c *conn) choose(o option, data []byte) (waited time.Duration, err error) {
 		return 0, c.list(data)
 	case optInfo, optGo:
 		return c.info(o, data)
+	case optStructuredReply, optExtendedHeaders:
+		return 0, c.improve(o, data)
+	case optListMetaContext, optSetMetaContext:
+		return 0, c.meta(o, data)
 	default:
 		return 0, c.replyError(o, repErrUnsup, "option is not supported")
 	}

@@ -82,10 +82,32 @@ func (c *conn) listen() error {
 	return fmt.Errorf("%w: %d bytes sent during an option", errProtocol, len(c.in.Buffered()))
 }
 
-// enter prepares the transmission phase.
-func (c *conn) enter(h *Handle, info *backends.Info) {
+// contexts gives what was selected for the export called name.
+func (c *conn) contexts(name string) contexts {
+	if c.selectedOf != name {
+		return 0
+	}
+	return c.selected
+}
+
+// flags gives the transmission flags of a use of a device like info, called name.
+func (c *conn) flags(h *Handle, info *backends.Info, name string) txFlags {
+	f := h.flags(info)
+	if c.terms.dialect != simple {
+		f |= txSendDF
+	}
+	if c.terms.dialect == extended && c.contexts(name) != 0 {
+		f |= txStatusPayload
+	}
+	return f
+}
+
+// enter prepares the transmission phase with the export that was asked for as
+// name.
+func (c *conn) enter(h *Handle, info *backends.Info, name string) {
 	c.handle, c.dev = *h, h.Device
-	c.tx = h.flags(info)
+	c.terms.tx, c.terms.contexts = c.flags(h, info, name), c.contexts(name)
+	c.terms.maxPayload = c.srv.cfg.MaxPayload
 	c.geo.Store(newGeometry(info))
 	c.grant = c.dev.Grant(h.Origin)
 	c.out.Count(h.Memory)

@@ -104,7 +104,7 @@ func (c *conn) info(o option, data []byte) (waited time.Duration, err error) {
 		h.close()
 		return waited, err
 	}
-	c.enter(&h, &info)
+	c.enter(&h, &info, req.name)
 	return waited, errTransmission
 }
 
@@ -112,7 +112,11 @@ func (c *conn) info(o option, data []byte) (waited time.Duration, err error) {
 func (c *conn) describe(o option, req *infoRequest, h *Handle, info *backends.Info) error {
 	b := binary.BigEndian.AppendUint16(nil, infoExport)
 	b = binary.BigEndian.AppendUint64(b, info.Size)
-	b = binary.BigEndian.AppendUint16(b, uint16(h.flags(info)))
+	tx := c.flags(h, info, req.name)
+	if o == optInfo && c.terms.dialect == extended {
+		tx |= txStatusPayload // whatever is selected before GO
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(tx))
 	if err := c.reply(o, repInfo, b); err != nil {
 		return err
 	}
@@ -155,6 +159,9 @@ func (c *conn) exportName(n int) (waited time.Duration, err error) {
 	}
 	name := string(b[:n])
 	c.in.Discard(n)
+	if c.terms.dialect == extended {
+		return 0, fmt.Errorf("%w: EXPORT_NAME after extended headers", errProtocol)
+	}
 	if c.stopping.Load() {
 		return 0, errStopped
 	}
@@ -163,7 +170,7 @@ func (c *conn) exportName(n int) (waited time.Duration, err error) {
 		return waited, err
 	}
 	b = binary.BigEndian.AppendUint64(nil, info.Size)
-	b = binary.BigEndian.AppendUint16(b, uint16(h.flags(&info)))
+	b = binary.BigEndian.AppendUint16(b, uint16(c.flags(&h, &info, name)))
 	if !c.noZeroes {
 		b = append(b, make([]byte, zeroes)...)
 	}
@@ -171,7 +178,7 @@ func (c *conn) exportName(n int) (waited time.Duration, err error) {
 		h.close()
 		return waited, err
 	}
-	c.enter(&h, &info)
+	c.enter(&h, &info, name)
 	return waited, errTransmission
 }
 

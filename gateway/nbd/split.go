@@ -27,7 +27,7 @@ type split struct {
 	active  int    // pieces with the device
 	probing bool   // the first piece of a fast zero goes alone
 	aborted bool
-	err     errno
+	err     refusal
 	data    []buffer.Vec // of a read, by number of the piece
 	pieces  [splitWindow]piece
 }
@@ -66,7 +66,7 @@ func (s *split) start(b *backends.Batch) {
 func (s *split) take() *piece {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.err != 0 || s.aborted || s.next >= s.length ||
+	if s.ended || s.err.e != 0 || s.aborted || s.next >= s.length ||
 		s.active >= splitWindow || s.probing && s.next > 0 {
 		return nil
 	}
@@ -98,22 +98,22 @@ func (s *split) take() *piece {
 // Complete takes the end of a piece and begins further ones.
 func (p *piece) Complete(b *backends.Batch, r *backends.Request, res backends.Result) {
 	s := p.of
-	e := errnoOf(r, res.Class, s.t.c.stopping.Load())
-	if e == 0 && r.Op == backends.Read && r.Data.Len() != int(r.Length) {
-		e = errIO
+	e := refusalOf(r, res.Class, s.t.c.stopping.Load())
+	if e.e == 0 && r.Op == backends.Read && r.Data.Len() != int(r.Length) {
+		e = refusedShort
 	}
 	s.mu.Lock()
-	if e == 0 && s.data != nil {
+	if e.e == 0 && s.data != nil {
 		s.data[p.index].Move(&r.Data)
 	}
 	r.Data.Release()
 	p.busy = false
 	s.active--
 	s.probing = false
-	if s.err == 0 {
+	if s.err.e == 0 {
 		s.err = e
 	}
-	s.ended = s.active == 0 && (s.err != 0 || s.aborted || s.next >= s.length)
+	s.ended = s.active == 0 && (s.err.e != 0 || s.aborted || s.next >= s.length)
 	last := s.ended
 	s.mu.Unlock()
 	if last {
@@ -126,11 +126,11 @@ func (p *piece) Complete(b *backends.Batch, r *backends.Request, res backends.Re
 // end joins what was read and answers the client.
 func (s *split) end(b *backends.Batch) {
 	e := s.err
-	if e == 0 && s.next < s.length {
-		e = errShutdown // aborted between two pieces
+	if e.e == 0 && s.next < s.length {
+		e = refusedStopping // aborted between two pieces
 	}
 	for i := range s.data {
-		if e == 0 {
+		if e.e == 0 {
 			s.t.req.Data.Move(&s.data[i])
 		} else {
 			s.data[i].Release()

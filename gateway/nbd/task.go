@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 
 	"pathgate/backends"
-	"pathgate/internal/stream"
+	"pathgate/internal/buffer"
 )
 
 // task is one request of a client from its header to its reply. Tasks belong to
@@ -18,7 +18,12 @@ type task struct {
 	cookie uint64
 	credit int64  // payload bytes taken from the grant
 	split  *split // owned by the connection's goroutine; nil: not split
-	hdr    [replyLen]byte
+	whole  bool   // of a READ: one chunk of content
+	probe  bool   // of a READ: the device is asked whether the range is a hole
+	query  query  // of a BLOCK_STATUS
+	hdr    replyHeader
+	part   buffer.Vec
+	list   [1]*backends.Request
 	active atomic.Bool // submitted and not completed
 }
 
@@ -51,24 +56,37 @@ func (c *conn) putTask(t *task) {
 
 // Complete answers the client. It is called on any goroutine.
 func (t *task) Complete(b *backends.Batch, r *backends.Request, res backends.Result) {
-	c := t.c
-	e := errnoOf(r, res.Class, c.stopping.Load())
-	if e == 0 && r.Op == backends.Read && r.Data.Len() != int(r.Length) {
-		e = errIO // never a short read (promise P8)
+	switch {
+	case t.probe:
+		t.probed(b, res)
+		return
+	case r.Op == backends.BlockStatus:
+		t.told(b, res)
+		return
+	}
+	e := refusalOf(r, res.Class, t.c.stopping.Load())
+	if e.e == 0 && r.Op == backends.Read && r.Data.Len() != int(r.Length) {
+		e = refusedShort
 	}
 	t.end(b, e)
 }
 
 // end answers with e and gives back all that t holds.
-func (t *task) end(b *backends.Batch, e errno) {
-	c := t.c
-	putReply(&t.hdr, t.cookie, e)
-	m := stream.Message{Header: t.hdr[:]}
-	if e == 0 && t.req.Op == backends.Read {
-		m.Data = t.req.Data
+func (t *task) end(b *backends.Batch, e refusal) {
+	if e.e == 0 && t.req.Op == backends.Read {
+		t.answerRead(false)
+	} else {
+		t.send(t.hdr.end(t.c.terms.dialect, t.cookie, t.req.Offset, e), nil)
 	}
-	if _, err := c.out.Append(&m); err == nil {
-		b.Touch(c.out)
+	t.finish(b)
+}
+
+// finish gives back all that t, which has been answered, holds.
+func (t *task) finish(b *backends.Batch) {
+	c := t.c
+	b.Touch(c.out)
+	if cap(t.req.Extents) > keepExtents {
+		t.req.Extents = nil
 	}
 	credit := t.credit
 	t.active.Store(false)

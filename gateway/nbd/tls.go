@@ -141,7 +141,7 @@ func (c *conn) handshakeTLS(cfg *tls.Config) error {
 
 // forget drops what was negotiated before TLS (NBD proto.md "NBD_OPT_STARTTLS"). The
 // client's flags, which come before all options, stay.
-func (c *conn) forget() {}
+func (c *conn) forget() { c.terms.dialect, c.selected, c.selectedOf = simple, 0, "" }
 
 // farewell tells the client that the stream ends here and was not cut.
 func (c *conn) farewell() {

@@ -52,61 +52,95 @@ func (c *conn) decode() error {
 		if err := c.pause(); err != nil {
 			return err
 		}
-		b := c.in.Buffered()
-		if len(b) < headerLen {
+		h, err := c.next()
+		if err != nil {
+			return err
+		}
+		if h == nil {
 			return nil
 		}
-		h := decodeHeader(b)
-		if h.magic != magicRequest {
-			return fmt.Errorf("%w: request magic %#x", errProtocol, h.magic)
-		}
-		c.in.Discard(headerLen)
-		if h.cmd == cmdDisc {
-			return errDone
-		}
-		if err := c.request(&h, geo); err != nil {
+		if err := c.request(h, geo); err != nil {
 			return err
 		}
 	}
 }
 
+// next takes a request from the buffer, with the payload of a BLOCK_STATUS and
+// without that of others; nil: it has not come in full. errDone is a DISC.
+func (c *conn) next() (*header, error) {
+	b, n := c.in.Buffered(), c.terms.dialect.headerLen()
+	if len(b) < n {
+		return nil, nil
+	}
+	h := &c.head
+	*h = c.terms.dialect.decode(b)
+	switch {
+	case h.magic != c.terms.dialect.magic():
+		return nil, fmt.Errorf("%w: request magic %#x", errProtocol, h.magic)
+	case h.cmd == cmdDisc:
+		return nil, errDone
+	case h.payload > maxPayloadLimit:
+		return nil, fmt.Errorf("%w: payload of %d bytes", errProtocol, h.payload)
+	case h.cmd == cmdWrite && h.payload != h.length:
+		// The document says that no payload follows; some servers take one. We
+		// do not guess where the next request begins.
+		return nil, fmt.Errorf("%w: write of %d bytes that has no payload", errProtocol, h.length)
+	}
+	h.contexts = c.terms.contexts
+	if c.terms.narrows(h) {
+		end := n + int(h.payload)
+		if len(b) < end {
+			return nil, nil
+		}
+		h.narrow(b[n:end])
+		n = end
+	}
+	c.in.Discard(n)
+	return h, nil
+}
+
 // request begins the request of h, whose payload, if any, is still in the
 // stream.
 func (c *conn) request(h *header, geo *geometry) error {
-	if h.cmd == cmdWrite && h.length > maxPayloadLimit {
-		return fmt.Errorf("%w: write of %d bytes", errProtocol, h.length)
-	}
 	if c.stopping.Load() {
-		c.refuse(h, errShutdown)
+		c.refuse(h, refusedStopping)
 		return nil
 	}
-	cmd, e := check(h, c.tx, geo, c.srv.cfg.MaxPayload)
-	if e != 0 {
+	cmd, e := c.terms.check(h, geo)
+	if e.e != 0 {
 		c.refuse(h, e)
 		return nil
 	}
 	var credit int64
-	if cmd.payload {
+	switch {
+	case cmd.payload:
 		credit = int64(h.length)
+	case cmd.op == backends.BlockStatus:
+		credit = statusBytes
 	}
 	if !c.grant.Take(credit) {
 		c.submit()
 		if !c.grant.Wait(credit, c.ctx.Done()) {
-			c.refuse(h, errShutdown) // stopping, or nobody reads the answer
+			c.refuse(h, refusedStopping) // stopping, or nobody reads the answer
 			return nil
 		}
 	}
 	t := c.newTask()
-	t.cookie, t.credit, t.split = h.cookie, credit, nil
+	t.cookie, t.credit, t.split, t.probe = h.cookie, credit, nil, false
+	t.whole = h.flags&cmdFlagDF != 0
 	r := &t.req
-	r.Op, r.Offset, r.Length = cmd.op, h.offset, uint64(h.length)
+	r.Op, r.Offset, r.Length = cmd.op, h.offset, h.length
 	r.FUA = h.flags&cmdFlagFUA != 0 && cmd.changes
 	r.NoUnmap = h.flags&cmdFlagNoHole != 0
 	r.FastZero = h.flags&cmdFlagFastZero != 0
 	r.Origin, r.Completer = c.handle.Origin, t
-	if cmd.op == backends.Write {
+	switch cmd.op {
+	case backends.Write:
 		c.partial = t
 		return nil
+	case backends.BlockStatus:
+		t.query = h.query()
+	default:
 	}
 	c.begin(t, geo)
 	return nil
@@ -121,38 +155,49 @@ func (c *conn) begin(t *task, geo *geometry) {
 		newSplit(t, limit).start(&c.batch)
 		return
 	}
-	if t.req.Op == backends.Read {
+	switch {
+	case t.req.Op == backends.BlockStatus:
+		c.due += statusBytes
+		if !geo.canStatus || t.query.contexts&metaAllocation == 0 {
+			c.answerStatus(&t.query, nil)
+			t.finish(&c.batch)
+			return
+		}
+	case t.req.Op == backends.Read:
 		c.due += int64(t.req.Length)
+		if c.probes(t, geo) {
+			t.probe, t.req.Op = true, backends.BlockStatus
+		}
 	}
 	c.subs = append(c.subs, &t.req)
 }
 
 // refuse answers h with e, after its payload has been consumed.
-func (c *conn) refuse(h *header, e errno) {
-	if h.cmd == cmdWrite && h.length > 0 {
-		c.skip, c.refused, c.refusal = h.length, *h, e
+func (c *conn) refuse(h *header, e refusal) {
+	if h.payload > 0 {
+		c.skip, c.refused, c.refusal = int(h.payload), *h, e
 		return
 	}
-	c.answer(h.cookie, e)
+	c.answer(h, e)
 }
 
 // skipPayload consumes a refused payload and answers when it is through.
 func (c *conn) skipPayload() bool {
 	for c.skip > 0 {
-		n := c.in.Discard(int(c.skip))
+		n := c.in.Discard(c.skip)
 		if n == 0 {
 			return false
 		}
-		c.skip -= uint32(n)
+		c.skip -= n
 	}
-	c.answer(c.refused.cookie, c.refusal)
+	c.answer(&c.refused, c.refusal)
 	return true
 }
 
-// answer sends a reply without a request behind it.
-func (c *conn) answer(cookie uint64, e errno) {
-	putReply(&c.hdr, cookie, e)
-	if _, err := c.out.Append(&stream.Message{Header: c.hdr[:]}); err == nil {
+// answer refuses h.
+func (c *conn) answer(h *header, e refusal) {
+	n := c.hdr.end(c.terms.dialect, h.cookie, h.offset, e)
+	if _, err := c.out.Append(&stream.Message{Header: c.hdr[:n]}); err == nil {
 		c.batch.Touch(c.out)
 	}
 }

@@ -15,6 +15,10 @@ const (
 	magicOptionReply = protocol.NEGOTIATION_MAGIC_REPLY
 	magicRequest     = protocol.TRANSMISSION_MAGIC_REQUEST
 	magicReply       = protocol.TRANSMISSION_MAGIC_REPLY
+
+	magicStructuredReply = uint32(0x668e33ef)
+	magicExtendedRequest = uint32(0x21e41c71)
+	magicExtendedReply   = uint32(0x6e8a278c)
 )
 
 // Handshake flags, and the client flags that answer them.
@@ -33,6 +37,11 @@ const (
 	optStartTLS   option = 5
 	optInfo       option = option(protocol.NEGOTIATION_ID_OPTION_INFO)
 	optGo         option = option(protocol.NEGOTIATION_ID_OPTION_GO)
+
+	optStructuredReply option = 8
+	optListMetaContext option = 9
+	optSetMetaContext  option = 10
+	optExtendedHeaders option = 11
 )
 
 // replyType is the type of an option reply (NBD proto.md "Option reply types").
@@ -49,6 +58,9 @@ const (
 	repErrUnknown  replyType = replyType(protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN)
 	repErrShutdown replyType = 1<<31 + 7
 	repErrTooBig   replyType = 1<<31 + 9
+
+	repMetaContext       replyType = 4
+	repErrExtHeadersReqd replyType = 1<<31 + 10
 )
 
 // Information types of INFO and GO.
@@ -70,9 +82,11 @@ const (
 	txRotational      txFlags = 1 << 4
 	txSendTrim        txFlags = 1 << 5
 	txSendWriteZeroes txFlags = 1 << 6
+	txSendDF          txFlags = 1 << 7
 	txCanMultiConn    txFlags = txFlags(protocol.NEGOTIATION_REPLY_FLAGS_CAN_MULTI_CONN)
 	txSendCache       txFlags = 1 << 10
 	txSendFastZero    txFlags = 1 << 11
+	txStatusPayload   txFlags = 1 << 12
 )
 
 // Commands (NBD proto.md "Request types").
@@ -84,19 +98,24 @@ const (
 	cmdTrim        = uint16(4)
 	cmdCache       = uint16(5)
 	cmdWriteZeroes = uint16(6)
+	cmdBlockStatus = uint16(7)
 )
 
 // Command flags (NBD proto.md "Command flags").
 const (
-	cmdFlagFUA      = uint16(1 << 0)
-	cmdFlagNoHole   = uint16(1 << 1)
-	cmdFlagFastZero = uint16(1 << 4)
+	cmdFlagFUA        = uint16(1 << 0)
+	cmdFlagNoHole     = uint16(1 << 1)
+	cmdFlagDF         = uint16(1 << 2)
+	cmdFlagReqOne     = uint16(1 << 3)
+	cmdFlagFastZero   = uint16(1 << 4)
+	cmdFlagPayloadLen = uint16(1 << 5)
 )
 
 const (
-	optionHeaderLen = 16
-	headerLen       = 28
-	replyLen        = 16
+	optionHeaderLen   = 16
+	headerLen         = 28
+	extendedHeaderLen = 32
+	replyLen          = 16
 )
 
 // optionHeader begins every option.
@@ -123,28 +142,43 @@ type header struct {
 	flags, cmd uint16
 	cookie     uint64
 	offset     uint64
-	length     uint32
+	length     uint64
+	payload    uint64   // bytes that follow the header
+	contexts   contexts // of a BLOCK_STATUS: what it asks
 }
 
 // decodeHeader takes the first headerLen bytes of b (NBD proto.md "Request
 // message").
 func decodeHeader(b []byte) header {
 	_ = b[headerLen-1]
+	h := decodeCommon(b)
+	h.length = uint64(binary.BigEndian.Uint32(b[24:]))
+	if h.cmd == cmdWrite {
+		h.payload = h.length
+	}
+	return h
+}
+
+// decodeExtendedHeader takes the first extendedHeaderLen bytes of b (NBD
+// extension-ext-header proto.md "Request message").
+func decodeExtendedHeader(b []byte) header {
+	_ = b[extendedHeaderLen-1]
+	h := decodeCommon(b)
+	h.length = binary.BigEndian.Uint64(b[24:])
+	if h.flags&cmdFlagPayloadLen != 0 {
+		h.payload = h.length
+	}
+	return h
+}
+
+func decodeCommon(b []byte) header {
 	return header{
 		magic:  binary.BigEndian.Uint32(b),
 		flags:  binary.BigEndian.Uint16(b[4:]),
 		cmd:    binary.BigEndian.Uint16(b[6:]),
 		cookie: binary.BigEndian.Uint64(b[8:]),
 		offset: binary.BigEndian.Uint64(b[16:]),
-		length: binary.BigEndian.Uint32(b[24:]),
 	}
-}
-
-// putReply encodes a simple reply header (NBD proto.md "Simple reply message").
-func putReply(b *[replyLen]byte, cookie uint64, e errno) {
-	binary.BigEndian.PutUint32(b[:], magicReply)
-	binary.BigEndian.PutUint32(b[4:], uint32(e))
-	binary.BigEndian.PutUint64(b[8:], cookie)
 }
 
 // appendOptionReply adds the header of an option reply whose payload has n bytes.

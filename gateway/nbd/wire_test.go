@@ -91,11 +91,11 @@ func TestRequestAndReplyBytes(t *testing.T) {
 	if got := decodeHeader(in); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	var b [replyLen]byte
-	putReply(&b, 0x0102030405060708, errNoSpace)
+	var b replyHeader
+	n := b.end(simple, 0x0102030405060708, 0, refusal{errNoSpace, "unseen"})
 	reply := []byte{0x67, 0x44, 0x66, 0x98, 0, 0, 0, 28, 1, 2, 3, 4, 5, 6, 7, 8}
-	if !bytes.Equal(b[:], reply) {
-		t.Errorf("got % x, want % x", b, reply)
+	if !bytes.Equal(b[:n], reply) {
+		t.Errorf("got % x, want % x", b[:n], reply)
 	}
 	o := appendOptionReply(nil, optGo, repErrUnknown, 3)
 	option := []byte{
