@@ -54,7 +54,7 @@ const (
 	SizeChanged Change = 1 << iota
 	// CapsChanged: limits, capabilities or cache truth.
 	CapsChanged
-	// DegradedChanged: how many paths carry the device's extents.
+	// DegradedChanged: how many paths carry the device's extents (Degraded, Cut).
 	DegradedChanged
 	// AvailabilityChanged: Info().Available.
 	AvailabilityChanged
@@ -92,6 +92,8 @@ type Info struct {
 	Available bool
 	// Degraded lists the parts that are served by fewer paths than they have.
 	Degraded []Range
+	// Cut lists the parts that no path serves now: their requests wait, or fail.
+	Cut []Range
 }
 
 // Range is a run of bytes.

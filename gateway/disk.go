@@ -183,7 +183,8 @@ func (d *Disk) refreshLocked() backends.Change {
 		info.WriteCache = max(info.WriteCache, dev.WriteCache)
 		caps &= dev.Caps | anyPiece
 		info.Caps |= dev.Caps & anyPiece
-		info.Degraded = appendDegraded(info.Degraded, p, dev.Degraded)
+		info.Degraded = appendRanges(info.Degraded, p, dev.Degraded)
+		info.Cut = appendRanges(info.Cut, p, dev.Cut)
 	}
 	info.Caps |= caps &^ anyPiece
 	if d.readOnly {
@@ -197,9 +198,9 @@ func (d *Disk) refreshLocked() backends.Change {
 	return difference(old, info)
 }
 
-// appendDegraded adds the degraded ranges of a device that lie in p.
-func appendDegraded(list []backends.Range, p *piece, degraded []backends.Range) []backends.Range {
-	for _, r := range degraded {
+// appendRanges adds the ranges of a device that lie in p.
+func appendRanges(list []backends.Range, p *piece, ranges []backends.Range) []backends.Range {
+	for _, r := range ranges {
 		from, to := max(r.Offset, p.off), min(r.Offset+r.Length, p.off+p.length)
 		if from < to {
 			list = append(list, backends.Range{Offset: p.start + from - p.off, Length: to - from})
@@ -216,7 +217,7 @@ func difference(a, b backends.Info) backends.Change {
 	if a.Caps != b.Caps || a.WriteCache != b.WriteCache || a.LogicalBlock != b.LogicalBlock || a.MaxCompare != b.MaxCompare {
 		c |= backends.CapsChanged
 	}
-	if len(a.Degraded) != len(b.Degraded) {
+	if len(a.Degraded) != len(b.Degraded) || len(a.Cut) != len(b.Cut) {
 		c |= backends.DegradedChanged
 	}
 	if a.Available != b.Available {

@@ -51,3 +51,24 @@ func TestDiskStatusOfShortAnswers(t *testing.T) {
 		}
 	}
 }
+
+// What of the devices is degraded or cut is so at the disk's places.
+func TestDiskTellsDegradedParts(t *testing.T) {
+	a, z := newLimited(t, 1<<20, 0, 0), newLimited(t, 1<<20, 0, 0)
+	a.info.Degraded, a.info.Cut = []backends.Range{{Length: 1 << 20}}, []backends.Range{{Offset: 8192, Length: 1 << 19}}
+	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{
+		{Ref: "z", Length: 64 << 10}, {Ref: "a", Offset: 4096, Length: 64 << 10}, {Ref: "z", Offset: 512 << 10, Length: 64 << 10},
+	}})
+	for ref, dev := range map[string]backends.Device{"a": a, "z": z} {
+		if err := d.Attach(ref, newTestRouter(t, dev)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := d.Info()
+	if want := []backends.Range{{Offset: 64 << 10, Length: 64 << 10}}; !slices.Equal(i.Degraded, want) {
+		t.Errorf("degraded: got %v, want %v", i.Degraded, want)
+	}
+	if want := []backends.Range{{Offset: 68 << 10, Length: 60 << 10}}; !slices.Equal(i.Cut, want) {
+		t.Errorf("cut: got %v, want %v", i.Cut, want)
+	}
+}

@@ -78,7 +78,7 @@ func (d *Device) informLocked() (changed backends.Change) {
 		Caps: backends.CanFUA | backends.CanUnmap | backends.UnmapZeroes | backends.CanWriteZeroes |
 			backends.CanCompareAndWrite | backends.CanBlockStatus |
 			backends.CanVerify | backends.CanCache | backends.MultiConn,
-		Identity: d.identity.ID, Available: !d.gone, Degraded: d.degradedLocked(),
+		Identity: d.identity.ID, Available: !d.gone, Degraded: d.degradedLocked(), Cut: d.cutLocked(),
 	}
 	d.noCache = true
 	least := uint32(math.MaxUint32)
@@ -141,7 +141,7 @@ func (d *Device) informLocked() (changed backends.Change) {
 		old.MaxCompare != i.MaxCompare || old.MaxZeroes != i.MaxZeroes || old.WriteCache != i.WriteCache {
 		changed |= backends.CapsChanged
 	}
-	if len(old.Degraded) != len(i.Degraded) {
+	if len(old.Degraded) != len(i.Degraded) || len(old.Cut) != len(i.Cut) {
 		changed |= backends.DegradedChanged
 	}
 	return changed

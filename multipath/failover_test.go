@@ -279,12 +279,15 @@ func TestAllPathsDown(t *testing.T) {
 					t.Fatalf("ended with %v", c.res.Class)
 				}
 			}
-			if i := d.Info(); !i.Available || len(i.Degraded) != 1 {
+			if i := d.Info(); !i.Available || len(i.Degraded) != 1 || len(i.Cut) != 1 || i.Cut[0].Length != i.Size {
 				t.Errorf("info %+v", i)
 			}
 			bd.net.mend("10.0.0.1:3260")
 			bd.net.mend("10.0.0.2:3260")
 			mustOK(t, calls...)
+			if i := d.Info(); len(i.Cut) != 0 {
+				t.Errorf("cut with a path: %+v", i)
+			}
 			// A path that comes back takes what waits, in order.
 			for i, v := range order {
 				if int(v) != i {

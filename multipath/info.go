@@ -139,3 +139,13 @@ func (d *Device) degradedLocked() []backends.Range {
 	}
 	return nil
 }
+
+// cutLocked tells whether no path carries the device.
+func (d *Device) cutLocked() []backends.Range {
+	for _, p := range d.paths {
+		if p.usableLocked() {
+			return nil
+		}
+	}
+	return []backends.Range{{Offset: 0, Length: d.base.size}}
+}
