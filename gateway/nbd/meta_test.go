@@ -174,12 +174,29 @@ func TestB52SelectionIsForOneExport(t *testing.T) {
 	}
 }
 
-// What was negotiated before encryption begins does not count.
-func TestForget(t *testing.T) {
-	var c conn
-	c.terms.dialect, c.selected, c.selectedOf = extended, metaPaths, "x"
-	c.forget()
-	if c.terms != (terms{}) || c.contexts("x") != 0 || c.contexts("") != 0 {
-		t.Errorf("left: %+v, %v of %q", c.terms, c.selected, c.selectedOf)
+// What was negotiated before encryption begins does not count (CVE-2021-3716).
+func TestB44NegotiatedBeforeTLS(t *testing.T) {
+	ca := pki(t)
+	b := serveTLS(t, Config{Exports: newSource().add("x", memory(t, diskSize))}, security(ca, TLSOptional))
+	r := b.greeted(t)
+	if err := r.Speak(nc.Extended); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Meta(nc.OptSetMetaContext, "x", "base:allocation"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.upgrade(clientTLS(ca, "vm1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusedOption(t, s, nc.OptSetMetaContext, nc.MetaData("x", "base:allocation"), nc.RepErrInvalid)
+	if e, err := s.Info(nc.OptGo, "x"); err != nil || e.Flags&(nc.SendDF|nc.StatusPayload) != 0 {
+		t.Errorf("flags %#x, %v", e.Flags, err)
+	}
+	if a := s.do(t, nc.Simple, nc.Asked{Cmd: nc.CmdRead, Length: 4096}); a.Errno != 0 || !isZero(a.Data) {
+		t.Errorf("got %v", a.Errno)
+	}
+	if a := s.do(t, nc.Simple, nc.Asked{Cmd: nc.CmdBlockStatus, Length: 4096}); a.Errno != nc.EINVAL {
+		t.Errorf("status: got %v, want EINVAL", a.Errno)
 	}
 }

@@ -4,6 +4,7 @@ package nbd
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 
 	"pathgate/backends"
@@ -174,23 +175,37 @@ func (w *statusWriter) allocation(list []backends.Extent, g *geometry) {
 	}
 }
 
-// paths tells which parts are degraded. info.Degraded is in order.
+// paths tells which parts are in danger.
 func (w *statusWriter) paths(info *backends.Info) {
-	rest := uint32(0)
-	if !info.Available {
-		rest = PathsNone
-	}
-	for _, r := range info.Degraded {
+	for w.at < w.q.length {
 		at := w.q.offset + w.at
-		if r.Offset > at && !w.add(r.Offset-at, rest) {
-			return
-		}
-		at = w.q.offset + w.at
-		if end := r.Offset + r.Length; end > at && !w.add(end-at, rest|PathsDegraded) {
+		kind, until := pathsAt(info, at)
+		if !w.add(until-at, kind) {
 			return
 		}
 	}
-	w.add(w.q.length-w.at, rest)
+}
+
+// pathsAt gives the flags of the byte at, and where they may change.
+func pathsAt(info *backends.Info, at uint64) (kind uint32, until uint64) {
+	until = math.MaxUint64
+	mark := func(list []backends.Range, flag uint32) {
+		for _, r := range list {
+			switch end := r.Offset + r.Length; {
+			case at < r.Offset:
+				until = min(until, r.Offset)
+			case at < end:
+				until = min(until, end)
+				kind |= flag
+			}
+		}
+	}
+	mark(info.Degraded, PathsDegraded)
+	mark(info.Cut, PathsNone)
+	if !info.Available {
+		kind |= PathsNone
+	}
+	return kind, until
 }
 
 // send appends the chunk.

@@ -167,6 +167,14 @@ func TestPathsContext(t *testing.T) {
 			nc.Extent{Length: 3 * m}, nc.Extent{Length: m, Flags: PathsDegraded}, nc.Extent{Length: m})
 		check("within", 2*m+512, m, nc.Extent{Length: m - 512, Flags: PathsDegraded}, nc.Extent{Length: 512})
 		check("behind", 7*m, m, nc.Extent{Length: m})
+		dev.become(backends.DegradedChanged, func(i *backends.Info) {
+			i.Degraded = []backends.Range{{Offset: m, Length: 4 * m}}
+			i.Cut = []backends.Range{{Offset: 6 * m, Length: m}, {Offset: 2 * m, Length: m}}
+		})
+		check("cut", 0, 8*m, nc.Extent{Length: m}, nc.Extent{Length: m, Flags: PathsDegraded},
+			nc.Extent{Length: m, Flags: PathsDegraded | PathsNone}, nc.Extent{Length: 2 * m, Flags: PathsDegraded},
+			nc.Extent{Length: m}, nc.Extent{Length: m, Flags: PathsNone}, nc.Extent{Length: m})
+		dev.become(backends.DegradedChanged, func(i *backends.Info) { i.Cut = nil })
 		become(false, backends.Range{Offset: 4 * m, Length: 4 * m})
 		check("gone", 0, 8*m, nc.Extent{Length: 4 * m, Flags: PathsNone}, nc.Extent{Length: 4 * m, Flags: PathsNone | PathsDegraded})
 		r.Close()
