@@ -37,6 +37,9 @@ func (s *adminView) Sessions() (list []control.Session) {
 			Name: x.Peer.Connection, Frontend: "nbd", Local: address(x.Peer.Local), Uses: x.Export,
 			Since: x.Since.UTC(), Outstanding: max(x.Outstanding, 0), PendingBytes: x.Pending,
 		}
+		if p := x.Peer.TLS; p != nil {
+			out.TLS, out.Cipher, out.Certificate = p.Version, p.Cipher, clientName(&x.Peer)
+		}
 		if d := s.byName[x.Export]; d != nil {
 			out.VM, out.Client = d.VM(), nbdClient(&x.Peer).name
 		}

@@ -163,6 +163,8 @@ type VMConfig struct {
 	GuestTimeout time.Duration
 	// ISCSI says who may use its disks over iSCSI; the zero value: all who can connect.
 	ISCSI VMISCSIConfig
+	// NBD says who may use its disks over NBD; the zero value: all who can connect.
+	NBD VMNBDConfig
 	// Clients is the default of DiskConfig.Clients: ClientsExclusive.
 	Clients ClientsMode
 	// Disks is what the VM sees; at least one, names unique inside the VM.
@@ -215,11 +217,11 @@ type ExtentConfig struct {
 // NBDConfig is the NBD server.
 type NBDConfig struct {
 	// Listen is empty when no NBD server is wanted.
-	Listen []ListenAddr
+	Listen []NBDListener
 	// OpenWait bounds how long opening a disk with Open=wait waits. Default 30 s,
 	// 1 s to 10 min. Clients give up by themselves, often earlier.
 	OpenWait time.Duration
-	// PlaintextRemote allows listeners that are not on loopback. NBD without TLS
+	// PlaintextRemote allows listeners that are not on loopback and do not require TLS. NBD without TLS
 	// shows and lets change every byte on that network; false refuses them.
 	PlaintextRemote bool
 }

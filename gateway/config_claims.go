@@ -91,7 +91,7 @@ func (c *Config) Warnings() []Fault {
 			warn(r.Number, "lun", fmt.Sprintf("rule %d never decides: no target's lun-range has such a LUN", r.Number))
 		}
 	}
-	list = append(append(list, c.noFrontEnd()...), c.openTargets()...)
+	list = slices.Concat(list, c.noFrontEnd(), c.openTargets(), c.openExports())
 	sortFaults(list)
 	return list
 }

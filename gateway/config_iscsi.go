@@ -81,7 +81,7 @@ const (
 	defaultISCSIPrefix = "iqn.2026-11.internal.pathgate"
 	// maxISCSIPrefix leaves room for a VM's name: RFC 7143 4.2.7.1, at most 223 bytes.
 	maxISCSIPrefix = 223 - 1 - 63
-	iscsiListen    = "ip:port, port 3260 when left out; IPv6 in brackets"
+	iscsiListen    = "ip:port, port 3260 when left out; IPv6 in brackets; or systemd:name"
 	clientPortal   = "host or host:port as clients reach it, port 3260 when left out; IPv6 in brackets"
 )
 
@@ -158,6 +158,9 @@ func checkISCSIPrefix(s string) (msg, rule string) {
 func parseISCSIListen(s string) (ListenAddr, error) {
 	if strings.HasPrefix(s, "unix:") {
 		return ListenAddr{}, errListen
+	}
+	if name, ok := strings.CutPrefix(s, systemdNetwork+":"); ok {
+		return parsePassed(name)
 	}
 	return parseTCPListen(s, DefaultISCSIPort)
 }

@@ -204,7 +204,7 @@ func (d *decoder) lunRule(v value, key string, r LUNRule) LUNRule {
 
 func (d *decoder) vm(v value, key string) VMConfig {
 	vm := defaultVM()
-	o := d.object(v, key, "name", "priority", "guest-timeout", "iscsi", "clients", "disks")
+	o := d.object(v, key, "name", "priority", "guest-timeout", "iscsi", "nbd", "clients", "disks")
 	o.require("name")
 	o.require("disks")
 	o.text("name", &vm.Name, checkName)
@@ -214,6 +214,9 @@ func (d *decoder) vm(v value, key string) VMConfig {
 	o.duration("guest-timeout", &vm.GuestTimeout, 0, 24*time.Hour)
 	if v, key, ok := o.get("iscsi"); ok {
 		vm.ISCSI = d.vmISCSI(v, key)
+	}
+	if v, key, ok := o.get("nbd"); ok {
+		vm.NBD = d.vmNBD(v, key)
 	}
 	enum(o, "clients", &vm.Clients, ClientsExclusive, ClientsTakeover, ClientsShared)
 	o.list("disks", func(v value, key string) { vm.Disks = append(vm.Disks, d.disk(v, key, &vm)) })
@@ -290,11 +293,7 @@ func (d *decoder) extent(o object) (e ExtentConfig) {
 
 func (d *decoder) nbd(v value, key string) (n NBDConfig) {
 	o := d.object(v, key, "listen", "open-wait", "plaintext-remote")
-	o.list("listen", func(v value, key string) {
-		var l ListenAddr
-		parseInto(d, v, key, &l, parseNBDListen, "unix:/absolute/path, or ip:port, port 10809 when left out; IPv6 in brackets")
-		n.Listen = append(n.Listen, l)
-	})
+	o.list("listen", func(v value, key string) { n.Listen = append(n.Listen, d.nbdListener(v, key)) })
 	o.duration("open-wait", &n.OpenWait, time.Second, 10*time.Minute)
 	o.bool("plaintext-remote", &n.PlaintextRemote)
 	return n

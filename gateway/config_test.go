@@ -76,7 +76,7 @@ func TestExampleParses(t *testing.T) {
 			{Name: "scratch", File: "/var/lib/pathgate/vm1-scratch.img", Size: 1 << 30, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, Share: DiskShare{Shares: 1000}},
 		}}},
 		NBD: NBDConfig{
-			Listen:   []ListenAddr{{"unix", "/run/pathgate/nbd.sock"}, {"tcp", "127.0.0.1:10809"}},
+			Listen:   []NBDListener{{ListenAddr: ListenAddr{"unix", "/run/pathgate/nbd.sock"}}, {ListenAddr: ListenAddr{"tcp", "127.0.0.1:10809"}}},
 			OpenWait: 30 * time.Second,
 		},
 		ISCSI:    ISCSIConfig{Prefix: "iqn.2026-11.internal.pathgate", QueueDepth: 128},

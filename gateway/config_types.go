@@ -41,16 +41,18 @@ func (p Portal) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // ListenAddr is a local listener, as net.Listen takes it.
 type ListenAddr struct {
-	// Network is "unix" or "tcp"; empty for the zero value.
+	// Network is "unix", "tcp", or "systemd" for sockets that are passed to the process;
+	// empty for the zero value.
 	Network string
-	// Address is a socket's absolute path or "ip:port" ("[::]:10809", ":10809").
+	// Address is a socket's absolute path, "ip:port" ("[::]:10809", ":10809"), or the
+	// name of the sockets that are passed.
 	Address string
 }
 
-// String is the form of the configuration: "unix:/path" or "ip:port".
+// String is the form of the configuration: "unix:/path", "ip:port" or "systemd:name".
 func (l ListenAddr) String() string {
-	if l.Network == "unix" {
-		return "unix:" + l.Address
+	if l.Network == "unix" || l.Network == systemdNetwork {
+		return l.Network + ":" + l.Address
 	}
 	return l.Address
 }

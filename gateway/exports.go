@@ -14,11 +14,14 @@ import (
 // exports shows the gateway's disks to the NBD server.
 type exports Gateway
 
-// List gives every disk, available or not, in the order of the configuration.
-func (x *exports) List(nbd.Peer) []nbd.Export {
+// List gives every disk that peer may use, available or not, in the order of the
+// configuration.
+func (x *exports) List(peer nbd.Peer) []nbd.Export {
 	var list []nbd.Export
 	for _, d := range x.disks {
-		list = append(list, d.export())
+		if d.vm.NBD.admits(certificate(&peer)) {
+			list = append(list, d.export())
+		}
 	}
 	return list
 }
@@ -35,8 +38,8 @@ func (d *servedDisk) export() nbd.Export {
 // for, as its configuration says.
 func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd.Mode) (nbd.Handle, error) {
 	d := x.byName[name]
-	if d == nil {
-		return nbd.Handle{}, fmt.Errorf("%w: %q", nbd.ErrUnknownExport, name)
+	if d == nil || !d.vm.NBD.admits(certificate(&peer)) {
+		return nbd.Handle{}, x.unknown(name, &peer)
 	}
 	if err := d.waitAvailable(ctx, mode, x.cfg.NBD.OpenWait); err != nil {
 		return nbd.Handle{}, err

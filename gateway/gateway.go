@@ -37,6 +37,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Version is the build, as events and the control API show it.
 	Version control.Version
+	// Sockets were passed to the process, for listeners "systemd:name". They are taken:
+	// Run closes them.
+	Sockets []Socket
 }
 
 // Gateway is a running configuration: sessions, paths, disks and front-ends put
@@ -55,6 +58,7 @@ type Gateway struct {
 	paths   *multipath.Manager // nil without targets
 	links   *iscsi.Links       // likewise
 	nbd     *nbd.Server
+	nbdAt   []reachable   // where it listens; empty before Run
 	targets *targets      // nil without an iSCSI listener, and before Run
 	disks   []*servedDisk // in the order of the configuration
 	byName  map[string]*servedDisk

@@ -182,23 +182,15 @@ func extentKey(src *source, key string, k int) string {
 
 func (v *validator) listeners() {
 	seen := map[string]string{v.c.Control.String(): "control"}
-	for i, l := range v.c.NBD.Listen {
-		key := fmt.Sprintf("nbd.listen[%d]", i)
-		if l == (ListenAddr{}) {
-			continue
-		}
-		v.unique(seen, l.String(), key, "one listener for an address")
-		if !v.c.NBD.PlaintextRemote && !isLocal(l) {
-			v.fault(key, "is reachable from other hosts without encryption",
-				"a loopback address or unix socket, or plaintext-remote: true on a trusted network")
-		}
-	}
+	v.nbd(seen)
 	v.iscsi(seen)
 	v.clientLimits()
 }
 
+// isLocal tells whether clients of other hosts cannot come there. Of sockets that are
+// passed that is seen when they are there.
 func isLocal(l ListenAddr) bool {
-	if l.Network == "unix" {
+	if l.Network == "unix" || l.Network == systemdNetwork {
 		return true
 	}
 	ap, err := netip.ParseAddrPort(l.Address)
@@ -268,6 +260,7 @@ func (v *validator) secrets() {
 		}
 	}
 	v.iscsiSecrets()
+	v.nbdFiles()
 }
 
 // secretPair checks the secrets of both directions; mutual may be none.

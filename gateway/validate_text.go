@@ -238,6 +238,9 @@ func parseNBDListen(s string) (ListenAddr, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnix(path)
 	}
+	if name, ok := strings.CutPrefix(s, systemdNetwork+":"); ok {
+		return parsePassed(name)
+	}
 	return parseTCPListen(s, DefaultNBDPort)
 }
 

@@ -32,7 +32,8 @@ Linux host (open-iscsi, nbd-client), or the disk elements of libvirt. Nothing is
 carried out. Without --over both front-ends are shown; use one of them.
 
 CHAP secrets are not printed: SECRET-FILE stands for a file that holds the one of the
-user that is named.`,
+user that is named. Where TLS is wanted, TLS-DIR stands for a directory with the
+certificates, named as QEMU and libnbd want them.`,
 		Args: oneArg("VM"),
 	}
 	cmd.Flags().BoolVar(&f.qemu, "qemu", false, "options of QEMU")

@@ -59,6 +59,9 @@ func attachQEMU(a *control.Attachment) (string, error) {
 	}
 	if len(a.NBD) > 0 {
 		fmt.Fprintf(&b, "# over NBD, addresses: %s\n", strings.Join(a.NBD, " "))
+		if note := tlsNote(a); note != "" {
+			fmt.Fprintf(&b, "# %s\n-object tls-creds-x509,id=pathgate-tls,endpoint=client,dir=%s\n", note, tlsDir)
+		}
 		for i := range a.Disks {
 			d := &a.Disks[i]
 			fmt.Fprintf(&b, "# %s\n", note(d))
@@ -69,6 +72,12 @@ func attachQEMU(a *control.Attachment) (string, error) {
 				server["host"], server["port"] = host, port
 			}
 			v := map[string]any{"driver": "nbd", "server": server, "export": d.Export, "reconnect-delay": 300}
+			if attachTLS(a).Required {
+				v["tls-creds"] = "pathgate-tls"
+				if server["type"] == "unix" {
+					v["tls-hostname"] = tlsName
+				}
+			}
 			if err := option(fmt.Sprintf("pathgate-nbd%d", i), v, d); err != nil {
 				return "", err
 			}
@@ -113,6 +122,9 @@ func attachLinux(a *control.Attachment) string {
 	}
 	if len(a.NBD) > 0 {
 		p("# over NBD, with nbd-client")
+		if note := tlsNote(a); note != "" {
+			p("# %s", note)
+		}
 		p("modprobe nbd")
 		for i := range a.Disks {
 			d := &a.Disks[i]
@@ -127,7 +139,10 @@ func attachLinux(a *control.Attachment) string {
 			if d.ReadOnly {
 				more = " -readonly"
 			}
-			p("nbd-client %s /dev/nbd%d -name %s -persist%s", where, i, shellQuote(d.Export), more)
+			p("nbd-client %s /dev/nbd%d -name %s -persist%s%s", where, i, shellQuote(d.Export), more, nbdClientTLS(a))
+			if attachTLS(a).Required {
+				p("nbdinfo %s", shellQuote(nbdURI(a, d.Export)))
+			}
 		}
 	}
 	return b.String()
@@ -147,6 +162,7 @@ type diskElement struct {
 	Source struct {
 		Protocol  string        `xml:"protocol,attr"`
 		Name      string        `xml:"name,attr"`
+		TLS       string        `xml:"tls,attr,omitempty"`
 		Host      hostElement   `xml:"host"`
 		Auth      *authElement  `xml:"auth"`
 		Initiator *initiatorXML `xml:"initiator"`
@@ -220,6 +236,9 @@ func attachLibvirt(a *control.Attachment) string {
 	}
 	if len(a.NBD) > 0 {
 		fmt.Fprintf(&b, "<!-- over NBD, addresses: %s -->\n", strings.Join(a.NBD, " "))
+		if note := tlsNote(a); note != "" {
+			fmt.Fprintf(&b, "<!-- %s: nbd_tls_x509_cert_dir of qemu.conf -->\n", note)
+		}
 		for i := range a.Disks {
 			element(i, "nbd", a.Disks[i].Export, func(d *diskElement) {
 				socket, host, port := nbdAddress(a.NBD[0])
@@ -229,6 +248,9 @@ func attachLibvirt(a *control.Attachment) string {
 					d.Source.Host = hostElement{Name: host, Port: port}
 				}
 				d.Source.Reconnect = &reconnectXML{Delay: 300}
+				if attachTLS(a).Required {
+					d.Source.TLS = "yes"
+				}
 			})
 		}
 	}

@@ -21,6 +21,9 @@ func (s *fakeState) Sessions() (list []control.Session) {
 			Initiator: "iqn.1994-05.example:" + vm.Name, ISID: "00023d000002", TSIH: 2, Window: 16,
 		}, control.Session{
 			Name: "nbd /run/pathgate/nbd.sock#3", Frontend: "nbd", Local: "/run/pathgate/nbd.sock", Uses: vm.Name + "/root", VM: vm.Name, Outstanding: 1,
+		}, control.Session{
+			Name: "nbd 192.0.2.9:40000", Frontend: "nbd", Local: "192.0.2.1:10809", Uses: vm.Name + "/data", VM: vm.Name,
+			TLS: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Certificate: "host9.example",
 		})
 	}
 	return list
@@ -39,7 +42,7 @@ func (s *fakeState) ReleaseDisk(disk string) ([]string, error) {
 }
 
 // Attachment implements control.AttachSource. vm1 has both front-ends, at all addresses;
-// vm2 has NBD alone.
+// vm2 has NBD alone, with TLS.
 func (s *fakeState) Attachment(vm string) (control.Attachment, error) {
 	a := control.Attachment{VM: vm, NBD: []string{"unix:/run/pathgate/nbd.sock", "[::]:10809"}}
 	for i, d := range s.disks {
@@ -58,6 +61,7 @@ func (s *fakeState) Attachment(vm string) (control.Attachment, error) {
 		}
 	default:
 		a.NBD = a.NBD[1:]
+		a.TLS = []control.AttachTLS{{Required: true, Certificate: true}}
 	}
 	return a, nil
 }

@@ -39,6 +39,10 @@ logs out of its targets and ends with status 0. A second signal ends it at once.
 			return noArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			sockets, err := gateway.PassedSockets()
+			if err != nil {
+				return err
+			}
 			cfg, err := loadConfig(cmd, file)
 			if err != nil {
 				return err
@@ -56,7 +60,7 @@ logs out of its targets and ends with status 0. A second signal ends it at once.
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 			debug.SetMemoryLimit(int64(cfg.Limits.Memory))
-			g, err := gateway.New(cfg, gateway.Options{Logger: log, Version: control.BuildVersion()})
+			g, err := gateway.New(cfg, gateway.Options{Logger: log, Version: control.BuildVersion(), Sockets: sockets})
 			if err != nil {
 				return err
 			}

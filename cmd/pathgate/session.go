@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -27,8 +28,9 @@ func newSessionListCmd(to *target) *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List all clients, and what they negotiated",
 		Long: `List all clients, iSCSI and NBD. OUT is the number of requests that are not
-answered, and behind the slash how many there may be. -o wide adds the keys that an
-initiator has negotiated, by their names in RFC 7143.`,
+answered, and behind the slash how many there may be. USER is the CHAP name, or the name
+in the certificate, that a client has proved. -o wide adds the keys that an initiator has
+negotiated, by their names in RFC 7143, and the TLS version and cipher of NBD clients.`,
 		Args: noArgs,
 	}
 	out := newFormat(cmd, true)
@@ -55,13 +57,15 @@ func sessionColumns() []column[control.Session] {
 		{name: "VM", value: func(s S) string { return s.VM }},
 		{name: "OUT", value: outstanding, right: true},
 		{name: "PENDING", value: func(s S) string { return humanBytes(uint64(max(s.PendingBytes, 0))) }, right: true},
-		{name: "USER", value: func(s S) string { return s.User }},
+		{name: "USER", value: func(s S) string { return cmp.Or(s.User, s.Certificate) }},
 		{name: "INITIATOR", value: func(s S) string { return s.Initiator }},
 		{name: "USES", value: func(s S) string { return s.Uses }},
 		{name: "CLIENT", value: func(s S) string { return s.Client }, wide: true},
 		{name: "LOCAL", value: func(s S) string { return s.Local }, wide: true},
 		{name: "ISID", value: func(s S) string { return s.ISID }, wide: true},
 		{name: "DONE", value: func(s S) string { return strconv.FormatUint(s.Completed, 10) }, right: true, wide: true},
+		{name: "TLS", value: func(s S) string { return s.TLS }, wide: true},
+		{name: "CIPHER", value: func(s S) string { return s.Cipher }, wide: true},
 		{name: "KEYS", value: sessionKeys, wide: true},
 	}
 }

@@ -14,9 +14,17 @@ type Attachment struct {
 	// NBD are the addresses of the NBD server, "unix:/path" or "ip:port"; none: there is
 	// no such server.
 	NBD []string `json:"nbd,omitempty"`
+	// TLS is what the address at the same place in NBD wants; none: no address wants TLS.
+	TLS []AttachTLS `json:"tls,omitempty"`
 	// ISCSI is the VM's target; nil: there is none.
 	ISCSI *AttachTarget `json:"iscsi,omitempty"`
 	Disks []AttachDisk  `json:"disks"`
+}
+
+// AttachTLS tells whether an address wants TLS, and a client certificate.
+type AttachTLS struct {
+	Required    bool `json:"required"`
+	Certificate bool `json:"certificate"`
 }
 
 // AttachTarget is the iSCSI target of a VM.

@@ -22,12 +22,17 @@ type Session struct {
 	Client string `json:"client,omitempty"`
 	// Initiator is the name that an iSCSI initiator gave itself, Alias what it says for
 	// people, User the CHAP name that it proved.
-	Initiator string    `json:"initiator,omitempty"`
-	Alias     string    `json:"alias,omitempty"`
-	User      string    `json:"user,omitempty"`
-	ISID      string    `json:"isid,omitempty"`
-	TSIH      uint16    `json:"tsih,omitempty"`
-	Since     time.Time `json:"since,omitzero"`
+	Initiator string `json:"initiator,omitempty"`
+	Alias     string `json:"alias,omitempty"`
+	User      string `json:"user,omitempty"`
+	// TLS is the version and Cipher the cipher suite of an NBD client that has begun TLS;
+	// Certificate is the name in the certificate that it has proved.
+	TLS         string    `json:"tls,omitempty"`
+	Cipher      string    `json:"cipher,omitempty"`
+	Certificate string    `json:"certificate,omitempty"`
+	ISID        string    `json:"isid,omitempty"`
+	TSIH        uint16    `json:"tsih,omitempty"`
+	Since       time.Time `json:"since,omitzero"`
 	// Outstanding counts the requests that are not answered, Window how many there may
 	// be now (iSCSI), Completed those that were answered (iSCSI).
 	Outstanding int    `json:"outstanding"`

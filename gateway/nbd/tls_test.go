@@ -168,6 +168,28 @@ func TestB44STARTTLS(t *testing.T) {
 			t.Errorf("got % x, %v, want at most an alert", got, err)
 		}
 	})
+	t.Run("state set before it", func(t *testing.T) {
+		r := b.greeted(t)
+		if err := r.Speak(nc.Structured); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Meta(nc.OptSetMetaContext, "x", "base:allocation"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := r.upgrade(clientTLS(ca, "vm1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Meta(nc.OptSetMetaContext, "x", "base:allocation") // needs structured replies
+		wantReply(t, err, nc.RepErrInvalid)
+		if _, err := r.Info(nc.OptGo, "x"); err != nil {
+			t.Fatal(err)
+		}
+		r.Send(nc.Request{Cmd: nc.CmdRead, Cookie: 7, Length: 512}.Append(nil))
+		if cookie, e, err := r.ReadSimpleReply(); cookie != 7 || e != 0 || err != nil {
+			t.Errorf("cookie %d, %v, %v, want a simple reply", cookie, e, err)
+		}
+	})
 	t.Run("off", func(t *testing.T) {
 		b, _ := standard(t)
 		r := b.greeted(t)
