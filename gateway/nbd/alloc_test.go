@@ -5,7 +5,6 @@
 package nbd
 
 import (
-	"bytes"
 	"encoding/binary"
 	"io"
 	"runtime"
@@ -56,52 +55,6 @@ func TestAllocations(t *testing.T) {
 		}
 		r.Close()
 	}
-}
-
-// Neither does a READ in chunks.
-func TestAllocationsOfChunks(t *testing.T) {
-	b := offer(t, memory(t, diskSize))
-	w := b.client(t)
-	for off := int64(0); off < 1<<20; off += 64 << 10 { // data and holes in turn
-		if _, err := w.WriteAt(bytes.Repeat([]byte{1}, 4096), off); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []nc.Dialect{nc.Structured, nc.Extended} {
-		for _, n := range []uint64{4096, 32 << 10, 1 << 20} {
-			for _, off := range []uint64{0, 32 << 20} {
-				r := b.speaking(t, d)
-				msg := d.Append(nil, &nc.Asked{Cmd: nc.CmdRead, Offset: off, Length: n})
-				reply := make([]byte, chunkedLen(t, r, d, off, n))
-				round := func() {
-					if _, err := r.Conn.Write(msg); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := io.ReadFull(r.Conn, reply); err != nil {
-						t.Fatal(err)
-					}
-				}
-				for range 50 {
-					round()
-				}
-				if got := testing.AllocsPerRun(200, round); got >= 1 {
-					t.Errorf("dialect %d: read of %d at %d: %v allocations, want 0", d, n, off, got)
-				}
-				r.Close()
-			}
-		}
-	}
-}
-
-// chunkedLen gives the length of the reply to a READ.
-func chunkedLen(t *testing.T, r *peer, d nc.Dialect, off, n uint64) int {
-	a := r.do(t, d, nc.Asked{Cmd: nc.CmdRead, Offset: off, Length: n})
-	header := map[nc.Dialect]int{nc.Structured: chunkLen, nc.Extended: extendedChunkLen}[d]
-	size := len(a.Content)*(header+8) + int(n)
-	for _, h := range a.Holes {
-		size += 4 - int(h.Length)
-	}
-	return size
 }
 
 // conversation gives depth requests and room for their replies.
