@@ -3,12 +3,15 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -190,12 +193,45 @@ func TestTLSFilesChange(t *testing.T) {
 		t.Errorf("certificate of %s", got)
 	}
 	cfg, _ := f.config()
-	if cfg.ClientCAs == nil {
+	if cfg.ClientAuth != tls.RequireAnyClientCert || cfg.VerifyConnection(tls.ConnectionState{}) == nil {
 		t.Error("nobody checks clients without the CA's file")
 	}
 	if _, err := newTLSFiles(l, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("started without the CA's file")
 	} else if e := (*tlsFileError)(nil); !errors.As(err, &e) || e.key != "client-ca-file" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestVerifyClient: a client's certificate has to be of the CA, for clients, valid, and
+// signed by a CA, over intermediates that the client shows too.
+func TestVerifyClient(t *testing.T) {
+	ca, l := tlsBed(t)
+	cfg, err := l.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		cert tls.Certificate
+		want bool
+	}{
+		"good":          {ca.Client("a"), true},
+		"a server's":    {ca.Server("a"), false},
+		"another CA's":  {certs.New(t, "CA").Client("a"), false},
+		"expired":       {ca.Issue(certs.Spec{Name: "a", Client: true, NotAfter: time.Now().Add(-time.Minute)}), false},
+		"not yet valid": {ca.Issue(certs.Spec{Name: "a", Client: true, NotBefore: time.Now().Add(time.Minute)}), false},
+		"of a client":   {ca.Forge("a"), false},
+	} {
+		var state tls.ConnectionState
+		for _, der := range tt.cert.Certificate {
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			state.PeerCertificates = append(state.PeerCertificates, c)
+		}
+		if err := cfg.VerifyConnection(state); (err == nil) != tt.want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -72,11 +72,31 @@ func (l *NBDListener) load() (*tls.Config, error) {
 	if err != nil {
 		return fail("client-ca-file", l.ClientCA, err, clientCAFile)
 	}
-	cfg.ClientCAs, cfg.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !cfg.ClientCAs.AppendCertsFromPEM(caPEM) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(caPEM) {
 		return fail("client-ca-file", l.ClientCA, errors.New("holds no certificate"), clientCAFile)
 	}
+	cfg.ClientAuth, cfg.VerifyConnection = tls.RequireAnyClientCert, verifyClient(pool)
 	return cfg, nil
+}
+
+// verifyClient checks the certificate of a client as crypto/tls does with ClientCAs. Those
+// would also be told to the client, and GnuTLS 3.7 finds no RSA certificate of its own
+// for them in TLS 1.3, where RSA-PSS is all that is asked for; without it shows what it has.
+func verifyClient(pool *x509.CertPool) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return errors.New("the client has shown no certificate")
+		}
+		opts := x509.VerifyOptions{
+			Roots: pool, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		}
+		for _, c := range state.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		_, err := state.PeerCertificates[0].Verify(opts)
+		return err
+	}
 }
 
 // readTLSFile reads a file; a private one is checked as that of a Secret.

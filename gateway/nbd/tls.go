@@ -43,7 +43,8 @@ type Security struct {
 	Mode TLSMode
 	// Config gives what a handshake is made with; called for each, on the connection's
 	// goroutine. Not nil unless Mode is TLSOff. TLS 1.2 is the least version, whatever
-	// it says.
+	// it says. A client's certificate counts when VerifyConnection has let it pass, or
+	// was verified by ClientCAs; without either it is not looked at.
 	Config func() (*tls.Config, error)
 }
 
@@ -127,7 +128,7 @@ func (c *conn) handshakeTLS(cfg *tls.Config) error {
 	in, out := carrier.Begin(tc, c.lose)
 	state := tc.ConnectionState()
 	p := &TLSPeer{Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)}
-	if len(state.VerifiedChains) > 0 {
+	if len(state.PeerCertificates) > 0 && (len(state.VerifiedChains) > 0 || cfg.VerifyConnection != nil) {
 		p.Certificate = state.PeerCertificates[0]
 	}
 	plain := c.out
