@@ -58,6 +58,43 @@ func TestTLSAllocations(t *testing.T) {
 	}
 }
 
+// B67: an idle connection holds no data buffer of ours with TLS either. What crypto/tls
+// keeps, here of both ends, is below the 64 KiB of the smallest receive segment.
+func TestB67IdleTLSConnections(t *testing.T) {
+	const n = 100
+	ca := pki(t)
+	cfg := clientTLS(ca, "vm1")
+	b := serveTLS(t, Config{Exports: newSource().add("x", memory(t, diskSize))}, security(ca, TLSRequired))
+	clients := make([]*peer, n+1)
+	msg, reply := ioRound()
+	dial := func(i int) {
+		r := b.secure(t, cfg)
+		r.Conn.(*tls.Conn).NetConn().SetDeadline(noDeadline)
+		if _, err := r.Info(nc.OptGo, "x"); err != nil {
+			t.Fatal(err)
+		}
+		r.Send(msg)
+		if _, err := io.ReadFull(r.Conn, reply); err != nil {
+			t.Fatal(err)
+		}
+		clients[i] = r
+	}
+	dial(0)
+	before := heap()
+	for i := range n {
+		dial(i + 1)
+	}
+	each := (heap() - before) / n
+	t.Logf("an idle TLS connection takes %d bytes, both ends", each)
+	if each > 128<<10 {
+		t.Errorf("%d bytes per idle connection", each)
+	}
+	for _, r := range clients {
+		r.Close()
+	}
+	eventually(t, "all gone", func() bool { return len(b.Connections()) == 0 })
+}
+
 func BenchmarkTLSRoundTrip(b *testing.B) {
 	ca := pki(b)
 	for _, bb := range []struct {

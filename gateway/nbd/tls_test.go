@@ -531,9 +531,9 @@ func exchange(t *testing.T, r *peer) {
 	}
 }
 
-// B52 with TLS: what a client does not read stays bounded, and its connection ends when
+// B66 with TLS: what a client does not read stays bounded, and its connection ends when
 // the server stops.
-func TestB52DeafTLSClient(t *testing.T) {
+func TestB66DeafTLSClient(t *testing.T) {
 	ca := pki(t)
 	d := memory(t, diskSize)
 	b := serveTLS(t, Config{Exports: newSource().add("x", d), MaxPending: 1 << 20, DrainTimeout: 100 * time.Millisecond},
