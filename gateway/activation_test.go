@@ -207,3 +207,12 @@ func attachedAt(g *Gateway) ([]string, error) {
 	a, err := (*adminView)(g).Attachment("vm1")
 	return a.NBD, err
 }
+
+// A target of files is no service: nothing is passed to it.
+func TestFileTargetTakesNoPassedSockets(t *testing.T) {
+	for _, text := range []string{"systemd:a", "systemd:a:0"} {
+		if l, err := parseFileListen(text); err == nil {
+			t.Errorf("%s is taken for %v", text, l)
+		}
+	}
+}

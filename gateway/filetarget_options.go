@@ -110,6 +110,9 @@ func inOneLine(errs []error) error {
 
 // parseFileListen takes port 0 too, for any that is free.
 func parseFileListen(text string) (ListenAddr, error) {
+	if strings.HasPrefix(text, systemdNetwork+":") {
+		return ListenAddr{}, errListen // nothing is passed to it
+	}
 	host, anyPort := strings.CutSuffix(text, ":0")
 	if !anyPort {
 		return parseISCSIListen(text)
