@@ -38,6 +38,7 @@ type terms struct {
 	tx         txFlags
 	contexts   contexts
 	maxPayload uint32
+	reconnects bool // infoReconnects
 }
 
 // Why requests are refused.

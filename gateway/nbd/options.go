@@ -41,6 +41,7 @@ func (c *conn) list(data []byte) error {
 type infoRequest struct {
 	name              string
 	wantName, wantDsc bool
+	reconnects        bool
 }
 
 // decodeInfo takes all of data (NBD proto.md "NBD_OPT_INFO and NBD_OPT_GO").
@@ -70,6 +71,8 @@ func decodeInfo(data []byte) (infoRequest, error) {
 			r.wantName = true
 		case infoDescription:
 			r.wantDsc = true
+		case infoReconnects:
+			r.reconnects = true
 		}
 	}
 	return r, nil
@@ -105,6 +108,7 @@ func (c *conn) info(o option, data []byte) (waited time.Duration, err error) {
 		return waited, err
 	}
 	c.enter(&h, &info, req.name)
+	c.terms.reconnects = req.reconnects
 	return waited, errTransmission
 }
 

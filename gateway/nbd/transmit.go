@@ -103,8 +103,7 @@ func (c *conn) next() (*header, error) {
 // stream.
 func (c *conn) request(h *header, geo *geometry) error {
 	if c.stopping.Load() {
-		c.refuse(h, refusedStopping)
-		return nil
+		return c.refuseStopping(h)
 	}
 	cmd, e := c.terms.check(h, geo)
 	if e.e != 0 {
@@ -121,8 +120,7 @@ func (c *conn) request(h *header, geo *geometry) error {
 	if !c.grant.Take(credit) {
 		c.submit()
 		if !c.grant.Wait(credit, c.ctx.Done()) {
-			c.refuse(h, refusedStopping) // stopping, or nobody reads the answer
-			return nil
+			return c.refuseStopping(h) // or nobody reads the answer
 		}
 	}
 	t := c.newTask()
@@ -143,6 +141,15 @@ func (c *conn) request(h *header, geo *geometry) error {
 	default:
 	}
 	c.begin(t, geo)
+	return nil
+}
+
+// refuseStopping refuses h because of a stop, or ends the connection.
+func (c *conn) refuseStopping(h *header) error {
+	if c.terms.reconnects {
+		return errStopped
+	}
+	c.refuse(h, refusedStopping)
 	return nil
 }
 

@@ -71,6 +71,12 @@ const (
 	infoBlockSize   = protocol.NEGOTIATION_TYPE_INFO_BLOCKSIZE
 )
 
+// infoReconnects is no information type of the document, so that a server that does not
+// know it passes it over. The client that asks for it, "pathgate attach", stands in front of
+// a driver that gives an error to whoever waits for it, and sends again elsewhere what a
+// closed connection left without an answer: after a stop its requests are not answered.
+const infoReconnects = uint16(0x7067)
+
 // txFlags describe an export (NBD proto.md "Transmission flags").
 type txFlags uint16
 
