@@ -19,33 +19,48 @@ import (
 type attachFlags struct {
 	qemu, linux, libvirt bool
 	over, host           string
+	nbd                  nbdFlags
 }
 
 // newAttachCmd makes "pathgate attach".
 func newAttachCmd(to *target) *cobra.Command {
 	var f attachFlags
 	cmd := &cobra.Command{
-		Use:   "attach VM",
-		Short: "Print how to use a VM's disks: commands or XML",
+		Use:   "attach VM|VM/DISK",
+		Short: "Print how to use a VM's disks: commands or XML; or attach one to this host",
 		Long: `Print what gives a client the disks of a VM: the options of QEMU, the commands of a
 Linux host (open-iscsi, nbd-client), or the disk elements of libvirt. Nothing is
 carried out. Without --over both front-ends are shown; use one of them.
 
 CHAP secrets are not printed: SECRET-FILE stands for a file that holds the one of the
 user that is named. Where TLS is wanted, TLS-DIR stands for a directory with the
-certificates, named as QEMU and libnbd want them.`,
+certificates, named as QEMU and libnbd want them.
+
+With --nbd-device a disk, VM/DISK, is made a block device of this host by the kernel's
+nbd driver, and its name is printed. The command goes on: it connects the device again
+when connections are lost, and lets it grow with the disk. "pathgate detach" ends it.
+A signal detaches the device if nobody uses it; if somebody does it stays, and the same
+command goes on with it. This needs root and the module nbd.`,
 		Args: oneArg("VM"),
 	}
+	f.nbd.add(cmd)
 	cmd.Flags().BoolVar(&f.qemu, "qemu", false, "options of QEMU")
 	cmd.Flags().BoolVar(&f.linux, "linux", false, "commands for a Linux host")
 	cmd.Flags().BoolVar(&f.libvirt, "libvirt", false, "disk elements of a libvirt domain")
 	cmd.Flags().StringVar(&f.over, "over", "", "only this `front-end`: iscsi or nbd")
 	cmd.Flags().StringVar(&f.host, "host", "", "`address` of the gateway where it listens on all of them")
-	cmd.MarkFlagsOneRequired("qemu", "linux", "libvirt")
-	cmd.MarkFlagsMutuallyExclusive("qemu", "linux", "libvirt")
+	cmd.MarkFlagsOneRequired("qemu", "linux", "libvirt", "nbd-device")
+	cmd.MarkFlagsMutuallyExclusive("qemu", "linux", "libvirt", "nbd-device")
+	cmd.MarkFlagsMutuallyExclusive("over", "nbd-device")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !slices.Contains([]string{"", "iscsi", "nbd"}, f.over) {
 			return usageError{fmt.Errorf("--over %q: not iscsi or nbd", f.over)}
+		}
+		if err := f.nbd.check(cmd); err != nil {
+			return err
+		}
+		if f.nbd.device != "" {
+			return f.nbd.run(cmd, to, f.host, args[0])
 		}
 		c, err := to.dial()
 		if err != nil {

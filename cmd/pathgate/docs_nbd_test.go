@@ -42,7 +42,7 @@ func TestNBDDocs(t *testing.T) {
 			}
 		}
 	}
-	if n != 4 {
+	if n != 6 {
 		t.Errorf("%d commands", n)
 	}
 }

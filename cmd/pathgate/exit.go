@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pathgate/gateway/control"
+	"pathgate/gateway/nbdattach"
 )
 
 // Exit statuses; "pathgate help exit-codes" documents them.
@@ -19,6 +20,7 @@ const (
 	exitFailure     = 1
 	exitUsage       = 2
 	exitUnreachable = 3
+	exitHost        = 4
 )
 
 // newExitCodesTopic makes "pathgate help exit-codes", which is no command.
@@ -28,11 +30,14 @@ func newExitCodesTopic() *cobra.Command {
 		Short: "What the exit status tells",
 		Long: `The exit status of every pathgate command:
 
-  0  It was done. For "events --follow" and "serve": it was ended by a signal.
+  0  It was done. For "events --follow", "serve" and "attach --nbd-device": it was
+     ended by a signal, or the device was detached.
   1  It failed: the gateway refused it, there is no such object, or something
      broke. The line on standard error says which object, why, and what to do.
   2  The command line is wrong, or a configuration is refused or not readable.
   3  No gateway answers at the control socket.
+  4  This host cannot do it, and trying again does not help: it has no nbd driver,
+     or this user may not set up block devices.
 
 Standard output has nothing but what was asked for; all messages go to standard
 error.`,
@@ -76,6 +81,9 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if c, ok := errors.AsType[childError](err); ok {
+		return c.status
+	}
 	status, text := exitFailure, printable(err.Error())
 	_, ran := errors.AsType[runtimeError](err)
 	_, wrong := errors.AsType[usageError](err)
@@ -86,6 +94,8 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 		text += fmt.Sprintf("; see \"%s --help\"", cmd.CommandPath())
 	case config:
 		status = exitUsage
+	case errors.Is(err, nbdattach.ErrNoDriver), errors.Is(err, nbdattach.ErrPermission):
+		status = exitHost
 	case errors.Is(err, control.ErrUnreachable):
 		status = exitUnreachable
 		text += unreachableHint(text)

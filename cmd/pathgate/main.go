@@ -34,7 +34,7 @@ func newRootCmd() *cobra.Command {
 		Short: "A block gateway with a storage path manager that knows the VMs",
 		Long: `Pathgate serves virtual disks of VMs over several paths to iSCSI targets.
 
-All commands but serve, target, demo, config and version talk to a running gateway, at the socket
+All commands but serve, target, demo, config, detach and version talk to a running gateway, at the socket
 that --control names, else the environment variable PATHGATE_CONTROL, else at the default
 of this user. See also: pathgate help exit-codes`,
 		SilenceUsage:  true,
@@ -55,6 +55,7 @@ of this user. See also: pathgate help exit-codes`,
 		newVMCmd(&to),
 		newSessionCmd(&to),
 		newAttachCmd(&to),
+		newDetachCmd(),
 		newShareCmd(&to),
 		newExplainCmd(&to),
 		newRescanCmd(&to),
