@@ -147,7 +147,7 @@ func Attach(ctx context.Context, cfg Config) (*Device, error) {
 
 // take claims the device, and finds whether it is one of ours.
 func (d *Device) take() (err error) {
-	if d.claim, err = claim(d.index); err != nil || !d.cfg.host.running(d.index) {
+	if d.claim, err = d.cfg.host.claim(d.index); err != nil || !d.cfg.host.running(d.index) {
 		return err
 	}
 	if b := d.cfg.host.attribute(d.index, "backend"); b != d.cfg.backend() {
@@ -219,7 +219,7 @@ func (d *Device) connect(ctx context.Context, conns []*conn) error {
 		return fmt.Errorf("%s: %w", d.Name(), err)
 	}
 	if d.claim == nil {
-		if d.claim, err = claim(index); err != nil {
+		if d.claim, err = d.cfg.host.claim(index); err != nil {
 			return errors.Join(err, d.kernel.disconnect(index))
 		}
 	}

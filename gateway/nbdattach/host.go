@@ -114,8 +114,8 @@ func (h host) flush(index int) error {
 }
 
 // claim makes this process the one that looks after a device.
-func claim(index int) (net.Listener, error) {
-	l, err := net.Listen("unix", fmt.Sprintf("@pathgate/nbd%d", index))
+func (h host) claim(index int) (net.Listener, error) {
+	l, err := net.Listen("unix", "@pathgate"+h.device(index))
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, fmt.Errorf("%w: another \"pathgate attach\" looks after it", ErrInUse)
 	}
