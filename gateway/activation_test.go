@@ -126,7 +126,7 @@ const activationConfig = `
 state: DIR/state
 control: unix:DIR/control
 nbd: {listen: ["systemd:nbd"]}
-vms: [{name: vm1, disks: [{name: root, file: DIR/a, size: 1MiB}]}]
+vms: [{name: vm1, clients: shared, disks: [{name: root, file: DIR/a, size: 1MiB}]}]
 `
 
 // A gateway listens on all sockets of a name, and on no others.

@@ -49,9 +49,13 @@ func netAddr(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// nbdClient tells who p is: the process behind a unix socket, or else the address that
-// it comes from. What can not be told apart from others is a client of its own.
+// nbdClient tells who p is: the name in its certificate, else the process behind a unix
+// socket, else the address that it comes from. What can not be told apart from others is
+// a client of its own.
 func nbdClient(p *nbd.Peer) clientID {
+	if name := clientName(p); name != "" {
+		return clientID{"nbd tls " + name, "NBD client " + name}
+	}
 	if a := netAddr(p.Remote); a.IsValid() {
 		return clientID{"nbd addr " + a.String(), "NBD client at " + a.String()}
 	}
