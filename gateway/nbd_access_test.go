@@ -175,6 +175,32 @@ func TestP14Certificates(t *testing.T) {
 	}
 }
 
+// TestOwnerCertificates: over one socket, clients are told apart by their certificates.
+func TestOwnerCertificates(t *testing.T) {
+	dir, ca, _ := accessBed(t)
+	d := accessDial{dir, ca}
+	host1, host2 := ca.Client("host1"), ca.Client("host2")
+	use := func(socket string, cert *tls.Certificate) error {
+		_, err := d.client(t, socket, cert).Info(nbdclient.OptGo, "vm3/root")
+		return err
+	}
+	for range 2 {
+		if err := use("tls", &host1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const who = "vm3/root is in use by NBD client host1"
+	if err := use("tls", &host2); !refusedBy(err, who) {
+		t.Errorf("another certificate: %v", err)
+	}
+	if err := use("plain", nil); !refusedBy(err, who) {
+		t.Errorf("no certificate: %v", err)
+	}
+	if err := use("any", &host1); err != nil {
+		t.Errorf("the same certificate elsewhere: %v", err)
+	}
+}
+
 func TestCertificateNames(t *testing.T) {
 	ca := certs.New(t, "CA")
 	for _, tt := range []struct {
