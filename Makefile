@@ -17,7 +17,7 @@ build:
 demo: build
 	./bin/pathgate demo
 
-# test: lint, unit and race tests, 10 s of fuzzing of each phase of an iSCSI connection,
+# test: lint, unit and race tests, 10 s of fuzzing of each phase of a connection,
 # integration tests, at most 25 minutes.
 test:
 	scripts/ci test

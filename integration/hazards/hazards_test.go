@@ -19,7 +19,7 @@ import (
 const root = "../.."
 
 // rows are those that the table has to have: of the promises, bad input and integrity
-// hazards what concerns the path manager and the iSCSI target, of fencing, errors and checkers all.
+// hazards what concerns the path manager and both front-ends, of fencing, errors and checkers all.
 func rows() (ids []string) {
 	numbered := func(prefix string, numbers ...int) {
 		for _, n := range numbers {
@@ -32,8 +32,8 @@ func rows() (ids []string) {
 		}
 		return list
 	}
-	numbered("P", 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18)
-	numbered("B", upTo(1, 40)...)
+	numbered("P", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18)
+	numbered("B", upTo(1, 56)...)
 	numbered("B", upTo(66, 71)...)
 	numbered("H", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15)
 	numbered("4.", upTo(1, 13)...)
