@@ -21,7 +21,14 @@ const (
 	// sealRoom is what ciphertext is collected in, in bytes: a full record of any
 	// version with its header and tag.
 	sealRoom = recordBytes + 512
+	// maxHeld is how many bytes of ciphertext may wait to be sent when more is read. The
+	// queue seals no more than sealBytes at a time; what is beyond are answers of the
+	// library's own, which a peer can ask for without end (RFC 8446 4.6.3).
+	maxHeld = 2 * sealBytes
 )
+
+// errDeaf ends a connection whose peer has the library answer and does not read.
+var errDeaf = errors.New("peer takes none of what TLS itself has to say")
 
 // errAgain tells the TLS library that the socket has nothing now. It is no failure:
 // what has come of a record is kept.
@@ -48,6 +55,7 @@ type Secure struct {
 
 	mu     sync.Mutex
 	runs   []run // ciphertext that waits to be sent
+	bytes  int   // of it
 	closed bool
 }
 
@@ -107,6 +115,7 @@ func (s *Secure) Write(p []byte) (int, error) {
 		}
 		r := &s.runs[last]
 		k := copy(r.seg.Bytes()[r.used:], rest)
+		s.bytes += k
 		r.b = r.seg.Bytes()[r.used-len(r.b) : r.used+k]
 		r.used += k
 		rest = rest[k:]
@@ -130,6 +139,13 @@ func (s *Secure) waits() bool {
 	return len(s.runs) > 0
 }
 
+// held tells how much ciphertext waits to be sent, in bytes.
+func (s *Secure) held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
 // gather fills vec with ciphertext and tells how many slices it has.
 func (s *Secure) gather(vec *[maxVector][]byte) int {
 	s.mu.Lock()
@@ -145,6 +161,7 @@ func (s *Secure) gather(vec *[maxVector][]byte) int {
 func (s *Secure) advance(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.bytes -= n
 	done := 0
 	for n > 0 {
 		r := &s.runs[done]
@@ -166,7 +183,7 @@ func (s *Secure) advance(n int) {
 func (s *Secure) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
+	s.closed, s.bytes = true, 0
 	for i := range s.runs {
 		s.runs[i].seg.Release()
 	}
@@ -180,6 +197,9 @@ func (r *Reader) fillSecure() error {
 		some, err := r.open()
 		if r.secure.waits() {
 			r.secure.flush() // the library has answered a message of its own
+			if r.secure.held() > maxHeld {
+				return errDeaf
+			}
 		}
 		if some {
 			return nil // an error comes again

@@ -19,11 +19,18 @@ import (
 // securePair gives a TLS connection: ours as Reader and Queue, and the peer's.
 func securePair(t *testing.T, fail func(error)) (near net.Conn, in *Reader, q *Queue, far *tls.Conn) {
 	t.Helper()
+	return securePairWith(t, fail, &tls.Config{})
+}
+
+// securePairWith is securePair with settings of the peer.
+func securePairWith(t *testing.T, fail func(error), peer *tls.Config) (near net.Conn, in *Reader, q *Queue, far *tls.Conn) {
+	t.Helper()
 	ca := certs.New(t, "CA")
 	a, b := pair(t)
 	s := NewSecure(a, NewReader(a))
 	server := tls.Server(s, &tls.Config{Certificates: []tls.Certificate{ca.Server("localhost")}, DynamicRecordSizingDisabled: true})
-	far = tls.Client(b, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
+	peer.RootCAs, peer.ServerName = ca.Pool(), "localhost"
+	far = tls.Client(b, peer)
 	done := make(chan error, 1)
 	go func() { done <- far.Handshake() }()
 	if err := server.Handshake(); err != nil {
