@@ -95,8 +95,8 @@ type boundedExports struct{ *exports }
 
 // Open gives a client the use of a disk, unless its VM has too many clients.
 func (x boundedExports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd.Mode) (nbd.Handle, error) {
-	d := x.byName[name]
-	if d == nil || mode != nbd.Use {
+	d := x.find(name, &peer)
+	if d == nil || mode != nbd.Use { // who may not see the disk is not to learn how full it is
 		return x.exports.Open(ctx, name, peer, mode)
 	}
 	if err := x.bounds.enter(d.VM()); err != nil {

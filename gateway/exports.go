@@ -34,11 +34,20 @@ func (d *servedDisk) export() nbd.Export {
 	return e
 }
 
+// find gives the disk called name, or nil when there is none for peer.
+func (x *exports) find(name string, peer *nbd.Peer) *servedDisk {
+	d := x.byName[name]
+	if d == nil || !d.vm.NBD.admits(certificate(peer)) {
+		return nil
+	}
+	return d
+}
+
 // Open gives a client the use of a disk. A disk that is not there yet is waited
 // for, as its configuration says.
 func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd.Mode) (nbd.Handle, error) {
-	d := x.byName[name]
-	if d == nil || !d.vm.NBD.admits(certificate(&peer)) {
+	d := x.find(name, &peer)
+	if d == nil {
 		return nbd.Handle{}, x.unknown(name, &peer)
 	}
 	if err := d.waitAvailable(ctx, mode, x.cfg.NBD.OpenWait); err != nil {

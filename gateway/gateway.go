@@ -271,11 +271,13 @@ func (g *Gateway) startLogging() (wait func()) {
 	wg.Go(func() {
 		clients := netserve.NewLog(g.log)
 		for e := range g.bus.Subscribe(context.Background(), 0) {
-			if e.Kind == KindClientConnected || e.Kind == KindClientDisconnected {
-				clients.LineOf(e.VM, slog.LevelInfo, e.Kind.String()+": "+e.Message, "vm", e.VM, "disk", e.Disk, "session", e.Session)
-				continue
+			level, msg, args := eventLine(e)
+			switch e.Kind {
+			case KindClientConnected, KindClientDisconnected, KindClientRival, KindDiskOwnedElsewhere, KindDiskTakenOver:
+				clients.LineOf(e.VM, level, msg, args...) // a client can cause any number of them
+			default:
+				g.log.Log(context.Background(), level, msg, args...)
 			}
-			logEvent(g.log, e)
 		}
 	})
 	return func() {
@@ -284,8 +286,8 @@ func (g *Gateway) startLogging() (wait func()) {
 	}
 }
 
-func logEvent(log *slog.Logger, e Event) {
-	level := slog.LevelInfo
+// eventLine is what the log is told of e.
+func eventLine(e Event) (level slog.Level, msg string, args []any) {
 	switch e.Severity {
 	case SeverityWarning:
 		level = slog.LevelWarn
@@ -293,16 +295,15 @@ func logEvent(log *slog.Logger, e Event) {
 		level = slog.LevelError
 	case SeverityInfo, SeverityNotice:
 	}
-	attrs := make([]slog.Attr, 0, 6+len(e.Attrs))
 	for _, a := range []Attr{{"vm", e.VM}, {"disk", e.Disk}, {"device", e.Device}, {"path", e.Path}, {"session", e.Session}} {
 		if a.Value != "" {
-			attrs = append(attrs, slog.String(a.Key, a.Value))
+			args = append(args, slog.String(a.Key, a.Value))
 		}
 	}
 	for _, a := range e.Attrs {
-		attrs = append(attrs, slog.String(a.Key, a.Value))
+		args = append(args, slog.String(a.Key, a.Value))
 	}
-	log.LogAttrs(context.Background(), level, e.Kind.String()+": "+e.Message, attrs...)
+	return level, e.Kind.String() + ": " + e.Message, args
 }
 
 // errorList collects errors from several goroutines.
