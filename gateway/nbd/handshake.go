@@ -100,12 +100,12 @@ func (c *conn) option() (waited time.Duration, err error) {
 	switch {
 	case h.length > maxOptionSkip:
 		return 0, fmt.Errorf("%w: option %d with %d bytes", errProtocol, h.option, h.length)
+	case !c.fixed && h.option != optExportName: // of TLS it must not be told either
+		return 0, fmt.Errorf("%w: option %d without fixed newstyle", errProtocol, h.option)
 	case c.needsTLS() && h.option != optStartTLS && h.option != optAbort:
 		return 0, c.refuseWithoutTLS(&h)
 	case h.option == optExportName:
 		return c.exportName(int(h.length))
-	case !c.fixed:
-		return 0, fmt.Errorf("%w: option %d without fixed newstyle", errProtocol, h.option)
 	case h.length > maxOptionData:
 		if err := c.passOver(int(h.length)); err != nil {
 			return 0, err

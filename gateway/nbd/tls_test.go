@@ -109,6 +109,15 @@ func TestB44ForcedTLS(t *testing.T) {
 		closed(t, r)
 	}
 
+	// Who does not know fixed newstyle knows no errors, so it is not told of TLS.
+	for _, o := range []uint32{nc.OptList, nc.OptGo, nc.OptStartTLS} {
+		r = b.raw(t)
+		r.greeting()
+		r.SendClientFlags(0)
+		r.SendOption(o, nil)
+		closed(t, r)
+	}
+
 	r = b.secure(t, clientTLS(ca, "vm1"))
 	if list, err := r.List(); err != nil || len(list) != 1 {
 		t.Errorf("list with TLS: %v, %v", list, err)
