@@ -43,7 +43,7 @@ TIMES ?= 1
 sidebyside: setup
 	$(GO) test -tags integration,long -run '^TestTable$$' -v -timeout 0 ./integration/sidebyside -times $(TIMES)
 
-# bench compares the gateway with qemu-nbd, nbdkit, tgtd and gotgt.
+# bench compares the gateway with qemu-nbd, nbdkit, go-nbd, tgtd and gotgt.
 bench: build setup
 	scripts/bench
 

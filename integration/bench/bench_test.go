@@ -45,6 +45,9 @@ func TestParseFio(t *testing.T) {
 	if got, err := parseFio(two, Job{VMs: 2}); err != nil || got != (Sample{IOs: 400, Seconds: 1.25}) {
 		t.Errorf("two VMs: got %v, %v", got, err)
 	}
+	if got, err := parseFio(two, Job{Connections: 2}); err != nil || got != (Sample{IOs: 400, Seconds: 1.25}) {
+		t.Errorf("two connections: got %v, %v", got, err)
+	}
 	if got, err := parseFio(two, Job{VMs: 3}); err == nil {
 		t.Errorf("two of three VMs: got %v, want an error", got)
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pathgate/integration/nbdclient"
 )
 
 // client is a program that makes load.
@@ -30,7 +32,14 @@ type client interface {
 
 // allClients gives every client, in the order of the report.
 func allClients() []client {
-	return []client{fio{}, &qemuImg{known: map[string]float64{}}, iscsiPerf{}}
+	return []client{
+		fio{},
+		&qemuImg{known: map[string]float64{}},
+		iscsiPerf{},
+		speaker{nbdclient.Structured, "structured replies"},
+		speaker{nbdclient.Simple, "simple replies"},
+		speaker{nbdclient.Extended, "extended headers"},
+	}
 }
 
 func output(ctx context.Context, name string, args ...string) (string, error) {
@@ -67,7 +76,9 @@ func (fio) run(ctx context.Context, c *contender, j Job, seconds float64, seed u
 		"--randseed=" + strconv.FormatUint(seed, 10), "--output-format=json",
 	}
 	for i, uri := range c.uris[:j.vms()] {
-		args = append(args, "--name="+vmName(i), "--uri="+uri)
+		for range j.connections() {
+			args = append(args, "--name="+vmName(i), "--uri="+uri)
+		}
 	}
 	out, err := output(ctx, "fio", args...)
 	if err != nil {
@@ -96,8 +107,8 @@ func parseFio(out string, j Job) (Sample, error) {
 	if err := json.Unmarshal([]byte(out[at:]), &report); err != nil {
 		return Sample{}, fmt.Errorf("fio: %w", err)
 	}
-	if len(report.Jobs) != j.vms() {
-		return Sample{}, fmt.Errorf("fio reported %d jobs, want %d", len(report.Jobs), j.vms())
+	if n := j.vms() * j.connections(); len(report.Jobs) != n {
+		return Sample{}, fmt.Errorf("fio reported %d jobs, want %d", len(report.Jobs), n)
 	}
 	var sum Sample
 	for _, job := range report.Jobs {
@@ -121,7 +132,7 @@ type qemuImg struct {
 
 func (*qemuImg) name() string          { return "qemu-img bench" }
 func (*qemuImg) can(c *contender) bool { return c.image != "" }
-func (*qemuImg) does(j Job) bool       { return j.vms() == 1 }
+func (*qemuImg) does(j Job) bool       { return j.vms() == 1 && j.connections() == 1 }
 
 // A stride of an odd number of blocks visits every block of the disk before it
 // comes back, far from the last one.
@@ -157,8 +168,8 @@ func (*qemuImg) count(ctx context.Context, c *contender, j Job, n int64) (Sample
 		"bench", "-f", "raw", "-t", "none", "-c", strconv.FormatInt(n, 10), "-d", strconv.Itoa(j.Depth),
 		"-s", strconv.Itoa(j.BlockBytes), "-S", strconv.Itoa(step),
 	}
-	if j.Write {
-		args = append(args, "-w")
+	if j.Write { // its pattern is 0 otherwise, and then those who read get holes
+		args = append(args, "-w", "--pattern=85")
 	}
 	out, err := output(ctx, "qemu-img", append(args, c.image)...)
 	if err != nil {

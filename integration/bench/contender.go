@@ -28,9 +28,12 @@ type contender struct {
 	bytes  int      // of each of them
 	image  string   // for qemu-img; "": it is not measured with that
 	lun    string   // iscsi:// URL for iscsi-perf; "": it is not measured with that
-	pid    func() int
-	target func() int // pid of the target behind it; nil: none
-	stop   func() error
+	// dialects of NBD that it is measured in: simple and structured replies, extended
+	// headers.
+	dialects int
+	pid      func() int
+	target   func() int // pid of the target behind it; nil: none
+	stop     func() error
 	// longest bounds a sample, in seconds; 0: nothing does. attempts is how often a
 	// sample may be made again because it failed, again how often it was.
 	longest         float64
@@ -67,9 +70,12 @@ type group struct {
 	jobs       []Job
 	repeats    int     // samples of each round; 0: one
 	bar        float64 // the least ratio of rates that is asked for; 0: none
-	// thrift is the least ratio of I/Os per second of CPU time that is asked for at
-	// depth 32; 0: they are not told.
-	thrift float64
+	// deepBar is that of the first contender at depth 32; 0: none.
+	deepBar float64
+	// thrift is the least ratio of I/Os per second of CPU time that is asked for of the
+	// first contender, at depth 32 or of every job; 0: they are not told.
+	thrift      float64
+	thriftOfAll bool
 	// waits gives what has waited in the first contender's scheduler; nil: not told.
 	// waitsBefore is that before the first sample, waited since then.
 	waits               func(context.Context) (Waits, error)
@@ -86,6 +92,10 @@ func (g *group) stop() error {
 	return errors.Join(errs...)
 }
 
+// throughBar and throughThrift are how many times as many I/Os as qemu-nbd the gateway
+// has to do over two paths at depth 32: in a second, and in one of its CPU time.
+const throughBar, throughThrift = 1.1, 1
+
 // startTarget starts everything that is measured on a tgtd LUN. tgtd is the
 // last of the group: it is stopped after those that use it.
 func startTarget(ctx context.Context, o *Options, dir string) ([]*group, error) {
@@ -93,7 +103,7 @@ func startTarget(ctx context.Context, o *Options, dir string) ([]*group, error) 
 	if err != nil {
 		return nil, err
 	}
-	g := &group{title: "On a tgtd LUN in /dev/shm", reference: 2, jobs: Jobs()}
+	g := &group{title: "On a tgtd LUN in /dev/shm", reference: 2, jobs: Jobs(), deepBar: throughBar, thrift: throughThrift}
 	fail := func(err error) ([]*group, error) { return nil, errors.Join(err, g.stop(), target.Close()) }
 	for _, n := range []int{2, 1} {
 		name := "pathgate, " + strconv.Itoa(n) + " path"
@@ -229,27 +239,4 @@ func startQemuNBD(ctx context.Context, dir, url string) (*contender, error) {
 	}
 	c.pid, c.stop = p.pid, p.stop
 	return c, nil
-}
-
-// startMemory starts the two NBD servers on memory.
-func startMemory(ctx context.Context, o *Options, dir string) ([]*group, error) {
-	g := &group{title: "Front-end alone, on memory", reference: 1, jobs: Jobs()}
-	ours := (&contender{name: "pathgate NBD"}).nbd(filepath.Join(dir, "memory.nbd"), "disk")
-	theirs := (&contender{name: "nbdkit memory"}).nbd(filepath.Join(dir, "nbdkit.nbd"), "disk")
-	commands := [][]string{
-		append(append([]string(nil), o.Memory...), ours.socket, strconv.Itoa(diskBytes)),
-		{"nbdkit", "-f", "-U", theirs.socket, "memory", strconv.Itoa(diskBytes)},
-	}
-	for i, c := range []*contender{ours, theirs} {
-		p, err := startProcess(ctx, dir, strings.ReplaceAll(c.name, " ", "-"), accepts(c.socket), commands[i][0], commands[i][1:]...)
-		if err != nil {
-			return nil, errors.Join(err, g.stop())
-		}
-		c.pid, c.stop = p.pid, p.stop
-		g.contenders = append(g.contenders, c)
-		if err := fill(ctx, c); err != nil {
-			return nil, errors.Join(err, g.stop())
-		}
-	}
-	return []*group{g}, nil
 }

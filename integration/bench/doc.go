@@ -6,7 +6,12 @@
 // Contenders on one tgtd LUN whose file is in /dev/shm: pathgate over two paths
 // (one adapter, two portals), pathgate over one path, qemu-nbd exporting the
 // same iscsi:// URL, and the target with no gateway between. Contenders on
-// memory: the NBD server of pathgate on [backends.Memory], and nbdkit memory.
+// memory: the NBD server of pathgate on [backends.Memory], qemu-nbd on a file in
+// /dev/shm, the server of go-nbd, and nbdkit memory. There are bars in the report, met or
+// not: what pathgate must do as a multiple of nbdkit for each second of CPU time, and over
+// two paths as a multiple of qemu-nbd, for each second and each second of CPU time. The
+// first and the last of those on memory are compared in each dialect of NBD too (see
+// [ServeMemory]).
 //
 // iSCSI targets are compared on one and the same file in /dev/shm: the gateway with a
 // disk on that file, tgtd, and gotgt in a process of its own. What the gateway must
@@ -42,7 +47,11 @@
 // the disk instead of choosing at random. Debian's fio has no iSCSI engine, so
 // iSCSI targets are measured by qemu-img bench, and by libiscsi's iscsi-perf, which
 // only reads and runs for whole seconds. Its random reads begin at any block of 512
-// bytes.
+// bytes. fio alone makes several connections.
+//
+// fio and qemu-img take structured replies from every NBD server that has them. What
+// the dialect makes of it is told by a client within this program, which reads in
+// simple replies, structured replies, or with extended headers.
 //
 // gotgt hangs a session at the first ping, which initiators send after 5 s: samples of
 // it are at most 4 s long. One that fails is made again, at most twice, and the report

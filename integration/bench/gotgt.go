@@ -5,8 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
-	"slices"
 
 	"pathgate/integration/gotgt"
 )
@@ -28,15 +26,4 @@ func startGotgt(ctx context.Context, file string) (*contender, error) {
 	}
 	url := fmt.Sprintf("iscsi://%s/%s/1", t.Portals()[0], t.Name())
 	return &contender{name: "gotgt", image: url, lun: url, pid: t.Pid, stop: t.Close, longest: 4, attempts: 3}, nil
-}
-
-// gotgtVersion gives that of the module that is built in.
-func gotgtVersion() string {
-	const path = "github.com/gostor/gotgt"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == path }); i >= 0 {
-			return "gotgt " + info.Deps[i].Version
-		}
-	}
-	return "gotgt"
 }

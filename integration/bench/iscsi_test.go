@@ -56,7 +56,7 @@ func TestClientsOfISCSI(t *testing.T) {
 		t.Error("the other jobs have changed")
 	}
 	overISCSI, overNBD := &contender{image: "iscsi://x", lun: "iscsi://x"}, (&contender{}).nbd("s", "disk")
-	for _, cl := range allClients() {
+	for _, cl := range allClients()[:3] { // further ones choose a dialect of NBD
 		if got, want := cl.can(overISCSI), cl.name() != "fio"; got != want {
 			t.Errorf("%s over iSCSI: %v", cl.name(), got)
 		}

@@ -17,7 +17,7 @@ type iscsiPerf struct{}
 
 func (iscsiPerf) name() string          { return "iscsi-perf" }
 func (iscsiPerf) can(c *contender) bool { return c.lun != "" }
-func (iscsiPerf) does(j Job) bool       { return !j.Write && j.vms() == 1 }
+func (iscsiPerf) does(j Job) bool       { return !j.Write && j.vms() == 1 && j.connections() == 1 }
 
 func (iscsiPerf) prepare(context.Context, *contender, Job) error { return nil }
 

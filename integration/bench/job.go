@@ -15,6 +15,9 @@ type Job struct {
 	BlockBytes int
 	Depth      int // requests in flight, of each VM
 	VMs        int // that do it at once, each on a disk of its own; 0: one
+	// Connections that do it at once on one disk, each with Depth requests in flight;
+	// 0: one.
+	Connections int
 }
 
 // Jobs are what servers are compared with each other by, in the order of the report.
@@ -27,6 +30,21 @@ func Jobs() []Job {
 		{Name: "256k sequential read, depth 8", BlockBytes: 256 << 10, Depth: 8},
 		{Name: "256k sequential write, depth 8", Write: true, BlockBytes: 256 << 10, Depth: 8},
 	}
+}
+
+// nbdJobs are Jobs, and several connections.
+func nbdJobs() []Job {
+	jobs := Jobs()
+	several := []Job{
+		{Name: "4k random read, depth 32, 4 connections", Random: true, BlockBytes: 4 << 10, Depth: 32, Connections: 4},
+		{Name: "4k random write, depth 32, 4 connections", Write: true, Random: true, BlockBytes: 4 << 10, Depth: 32, Connections: 4},
+	}
+	return slices.Concat(jobs[:2], several[:1], jobs[2:4], several[1:], jobs[4:])
+}
+
+// dialectJobs are those of the dialects' rows: a write is answered alike in all.
+func dialectJobs() []Job {
+	return slices.DeleteFunc(Jobs(), func(j Job) bool { return j.Write })
 }
 
 // iscsiJobs are Jobs, and a depth of 128.
@@ -53,6 +71,9 @@ func schedulerJobs(vms int) []Job {
 
 // vms is how many disks the job needs.
 func (j Job) vms() int { return max(j.VMs, 1) }
+
+// connections is how many connections it has to each.
+func (j Job) connections() int { return max(j.Connections, 1) }
 
 // rate gives perSecond I/Os in the unit that fits the job.
 func (j Job) rate(perSecond float64) string {

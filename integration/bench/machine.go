@@ -53,7 +53,8 @@ func inspect(ctx context.Context, pathgate string) (Machine, error) {
 	if deb, err := firstLine(ctx, "dpkg-query", "-W", "-f", "iscsi-perf of ${Package} ${Version}", "libiscsi-bin"); err == nil {
 		m.Versions = append(m.Versions, deb) // it does not know its version itself
 	}
-	m.Versions = append(m.Versions, gotgtVersion(), runtime.Version())
+	m.Versions = append(m.Versions, moduleVersion("gotgt", "github.com/gostor/gotgt"),
+		moduleVersion("go-nbd", "github.com/pojntfx/go-nbd"), runtime.Version())
 	for _, name := range []string{"GOGC", "GOMAXPROCS", "GOMEMLIMIT"} {
 		if v, ok := os.LookupEnv(name); ok {
 			m.Settings = append(m.Settings, name+"="+v)

@@ -60,7 +60,7 @@ func (r *row) shown() []*contender {
 }
 
 // rivals gives the contenders that are divided by the reference: those in front of it.
-func rivals(g *group, shown []*contender) []*contender { return shown[:g.reference] }
+func rivals(g *group, shown []*contender) []*contender { return shown[:min(g.reference, len(shown)-1)] }
 
 func header(b *strings.Builder, first string, names ...string) {
 	fmt.Fprintf(b, "| %s | %s |\n|---|%s\n", first, strings.Join(names, " | "), strings.Repeat("---:|", len(names)))
@@ -93,7 +93,7 @@ func rateTable(b *strings.Builder, g *group, client string, rows []*row) {
 				fmt.Fprintf(b, " %v | %s |", m, verdict(list, m.low, m.high))
 			default:
 				s := summarize(list)
-				fmt.Fprintf(b, " %v | %s |", s, verdict(list, s.low, s.high))
+				fmt.Fprintf(b, " %v | %s%s |", s, verdict(list, s.low, s.high), g.deepVerdict(c, w.job, list))
 			}
 		}
 		b.WriteByte('\n')
@@ -102,7 +102,8 @@ func rateTable(b *strings.Builder, g *group, client string, rows []*row) {
 
 func costTable(b *strings.Builder, g *group, client string, rows []*row) {
 	reference := g.contenders[g.reference]
-	shown := rows[0].shown()[:g.reference+1]
+	shown := rows[0].shown()
+	shown = shown[:min(g.reference+1, len(shown))]
 	var names []string
 	for _, c := range shown {
 		names = append(names, c.name)
@@ -139,9 +140,20 @@ func costTable(b *strings.Builder, g *group, client string, rows []*row) {
 	}
 }
 
+// deep is the depth that bars are for, where they are not for every job.
+const deep = 32
+
+// deepVerdict compares the ratios of c's rates with the bar, if it is measured by that.
+func (g *group) deepVerdict(c *contender, j Job, ratios []float64) string {
+	if g.deepBar == 0 || c != g.contenders[0] || j.Depth != deep {
+		return ""
+	}
+	return "; " + judge(ratios, g.deepBar)
+}
+
 // thriftTable writes what a second of the server's CPU time does.
 func thriftTable(b *strings.Builder, g *group, client string, rows []*row) {
-	if g.thrift == 0 {
+	if g.thrift == 0 || len(rivals(g, rows[0].shown())) < g.reference {
 		return
 	}
 	shown, reference := g.contenders[:g.reference+1], g.contenders[g.reference]
@@ -163,7 +175,7 @@ func thriftTable(b *strings.Builder, g *group, client string, rows []*row) {
 			fmt.Fprintf(b, " %v |", summarize(w.thrift(c, reference)))
 		}
 		verdict := ""
-		if w.job.Depth == 32 {
+		if g.thriftOfAll || w.job.Depth == deep {
 			verdict = judge(w.thrift(shown[0], reference), g.thrift)
 		}
 		fmt.Fprintf(b, " %s |\n", verdict)

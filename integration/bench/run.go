@@ -14,17 +14,18 @@ import (
 	"time"
 )
 
-// Options say what is measured. Pathgate, Memory and Scheduled are required.
+// Options say what is measured. Pathgate, Memory, Scheduled and GoNBD are required.
 type Options struct {
 	Pathgate  string   // the program
 	Memory    []string // command that takes socket and size and calls ServeMemory
 	Scheduled []string // the same for ServeScheduled
+	GoNBD     []string // and for ServeGoNBD
 	Rounds    int      // at least 1
 	Seconds   float64  // each measurement
 	Seed      uint64
 	Idle      int      // idle connections of the memory figure; 0: not measured
 	Only      string   // jobs whose name contains this; "": all
-	Skip      []string // of "fio", "qemu-img", "iscsi-perf", "target", "memory", "iscsi", "scheduler", "paths"
+	Skip      []string // of "fio", "qemu-img", "iscsi-perf", "structured", "simple", "extended", "target", "memory", "iscsi", "scheduler", "paths"
 	Log       io.Writer
 }
 

@@ -34,7 +34,7 @@ func TestShort(t *testing.T) {
 	pathgate, bench := programs(t)
 	out := filepath.Join(t.TempDir(), "docs", "bench.md")
 	text, err := exec.CommandContext(t.Context(), bench, "--pathgate", pathgate, "--rounds", "1", "--seconds", "0.1",
-		"--only", "write, depth 32", "--skip", "iscsi", "--idle", "20", out).CombinedOutput()
+		"--only", "write, depth 32", "--skip", "iscsi,memory", "--idle", "20", out).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -43,11 +43,31 @@ func TestShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"pathgate, 2 paths |", "qemu-nbd |", "target alone |", "nbdkit memory |", "with 20 idle NBD connections",
+		"pathgate, 2 paths |", "qemu-nbd |", "target alone |", "| 1.00: ", "; 1.10: ", "with 20 idle NBD connections",
 		"| scheduler on / scheduler off |", "| 0.97: ", "| 0.95: ", "had to wait in the scheduler", "8 VMs over 4 paths",
 	} {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q:\n%s", want, report)
+		}
+	}
+}
+
+// TestShortFrontEnd measures every NBD server on memory with every client, briefly.
+func TestShortFrontEnd(t *testing.T) {
+	pathgate, bench := programs(t)
+	text, err := exec.CommandContext(t.Context(), bench, "--pathgate", pathgate, "--rounds", "1", "--seconds", "0.05",
+		"--only", "random read, depth 32", "--skip", "target,iscsi,scheduler,paths", "--idle", "0", "-").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for _, want := range []string{
+		"| job | pathgate NBD | qemu-nbd, file | go-nbd | nbdkit memory |", "### Rate, fio", "### Rate, qemu-img bench",
+		"| 4k random read, depth 32, 4 connections, fio, go-nbd |", "| 4k random read, depth 32, qemu-img bench, nbdkit memory |",
+		"| 4k random read, depth 32, structured replies, nbdkit memory |", "| 4k random read, depth 32, simple replies, pathgate NBD |",
+		"| 4k random read, depth 32, extended headers, pathgate NBD |", "| 1.00: ",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the report lacks %q:\n%s", want, text)
 		}
 	}
 }

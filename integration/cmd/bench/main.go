@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench compares pathgate with qemu-nbd, nbdkit, tgtd and gotgt, and writes
-// the report as Markdown. scripts/bench builds what it needs.
+// Command bench compares pathgate with qemu-nbd, nbdkit, go-nbd, tgtd and gotgt, and
+// writes the report as Markdown. scripts/bench builds what it needs.
 //
 //	bench --pathgate bin/pathgate --out docs/bench.md
 //	bench --rounds 1 --seconds 1 --out -      only shows that all can be measured
@@ -37,31 +37,36 @@ func main() {
 }
 
 // The words that make this program a server on memory, in a process of its own:
-// of the front-end figures, and of those of the scheduler.
+// of the front-end figures, of those of the scheduler, and that of go-nbd.
 const (
 	serveMemory    = "serve-memory"
 	serveScheduled = "serve-scheduled"
+	serveGoNBD     = "serve-go-nbd"
 )
+
+var servers = map[string]func(ctx context.Context, socket string, size uint64) error{
+	serveMemory: bench.ServeMemory, serveScheduled: bench.ServeScheduled, serveGoNBD: bench.ServeGoNBD,
+}
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if len(args) > 0 && args[0] == bench.GotgtCommand {
 		return bench.ServeGotgt(args[1:])
 	}
-	if len(args) == 3 && (args[0] == serveMemory || args[0] == serveScheduled) {
+	if len(args) == 3 && servers[args[0]] != nil {
 		size, err := strconv.ParseUint(args[2], 10, 64)
 		if err != nil {
 			return err
 		}
-		if args[0] == serveScheduled {
-			return bench.ServeScheduled(ctx, args[1], size)
-		}
-		return bench.ServeMemory(ctx, args[1], size)
+		return servers[args[0]](ctx, args[1], size)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	o := bench.Options{Memory: []string{self, serveMemory}, Scheduled: []string{self, serveScheduled}, Log: progress}
+	o := bench.Options{
+		Memory: []string{self, serveMemory}, Scheduled: []string{self, serveScheduled}, GoNBD: []string{self, serveGoNBD},
+		Log: progress,
+	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(progress)
 	f.StringVar(&o.Pathgate, "pathgate", "bin/pathgate", "the `program` to measure")
@@ -70,7 +75,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	f.Uint64Var(&o.Seed, "seed", 1, "of offsets and of the order of contenders")
 	f.IntVar(&o.Idle, "idle", 1000, "idle connections of the memory figure; 0: none")
 	f.StringVar(&o.Only, "only", "", "measure jobs whose name contains this `text`")
-	skip := f.String("skip", "", "comma-separated `list` of fio, qemu-img, iscsi-perf, target, memory, iscsi, scheduler, paths")
+	skip := f.String("skip", "", "comma-separated `list` of fio, qemu-img, iscsi-perf, structured, simple, extended, target, memory, iscsi, scheduler, paths")
 	path := f.String("out", "docs/bench.md", "`file` of the report; -: standard output only")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -19,6 +19,7 @@ func TestArguments(t *testing.T) {
 		{"size of memory", "serve-memory s big", "invalid syntax"},
 		{"odd size of memory", "serve-memory s 511", "multiple of 512"},
 		{"odd size of memory with schedulers", "serve-scheduled s 511", "multiple of 512"},
+		{"size of go-nbd", "serve-go-nbd s -1", "invalid syntax"},
 		{"missing program", "--pathgate /nonexistent/pathgate -", "/nonexistent/pathgate version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
