@@ -65,8 +65,9 @@ type Config struct {
 
 // Server is an NBD server. Safe for concurrent use. Make it with New.
 type Server struct {
-	cfg Config
-	log *netserve.Log
+	cfg        Config
+	log        *netserve.Log
+	handshakes *netserve.Paces // of TLS
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -97,7 +98,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxConnections < 0 || cfg.MaxPerListener < 0 || cfg.MaxPerAddress < 0 || cfg.MaxPending < 0 {
 		return nil, errors.New("nbd server: negative limit")
 	}
-	return &Server{cfg: cfg, log: netserve.NewLog(cfg.Logger), conns: make(map[*conn]struct{}), from: make(map[netip.Addr]int)}, nil
+	return &Server{
+		cfg: cfg, log: netserve.NewLog(cfg.Logger),
+		handshakes: netserve.NewPaces(tlsPeerRate, tlsPeerBurst, tlsRate, tlsBurst),
+		conns:      make(map[*conn]struct{}), from: make(map[netip.Addr]int),
+	}, nil
 }
 
 // Connection describes a client for people.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"time"
 
 	"pathgate/internal/stream"
 )
@@ -88,6 +90,9 @@ func (c *conn) startTLS(data []byte) error {
 	case len(c.in.Buffered()) > 0:
 		return fmt.Errorf("%w: %d bytes behind STARTTLS", errProtocol, len(c.in.Buffered()))
 	}
+	if err := c.awaitTLS(); err != nil {
+		return err
+	}
 	cfg, err := c.from.sec.Config()
 	if err != nil {
 		c.log(slog.LevelError, "TLS cannot be begun", "error", err)
@@ -101,6 +106,47 @@ func (c *conn) startTLS(data []byte) error {
 		return err
 	}
 	return c.handshakeTLS(cfg)
+}
+
+// A TLS handshake costs us a signature and a key exchange, more than a millisecond, and a
+// client that replays somebody's first message next to nothing (HAZARDS P15).
+const (
+	// tlsPeerRate is how many handshakes a second a client address has, beyond
+	// tlsPeerBurst, which lets a host with many disks come back at once.
+	tlsPeerRate  = 50
+	tlsPeerBurst = 512
+	// tlsRate and tlsBurst are those of all.
+	tlsRate  = 200
+	tlsBurst = 1024
+)
+
+// awaitTLS waits until a handshake of this client is due. Who would have to wait for half
+// of the time that a negotiation has is sent away.
+func (c *conn) awaitTLS() error {
+	wait, ok := c.srv.handshakes.Join(time.Now(), c.from.peer(network(c.addr)), c.srv.cfg.HandshakeTimeout/2)
+	if !ok {
+		c.log(slog.LevelWarn, "TLS handshake refused: too many")
+		return errors.New("too many TLS handshakes")
+	}
+	if wait == 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-c.ctx.Done():
+		return errStopped
+	}
+}
+
+// network is what one host can choose its addresses from: with IPv6 64 bits.
+func network(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return netip.PrefixFrom(a, 64).Masked().Addr()
+	}
+	return a
 }
 
 // secured gives cfg with what does not depend on the listener. There are no tickets:

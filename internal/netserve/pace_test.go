@@ -4,6 +4,7 @@ package netserve
 
 import (
 	"net"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,62 @@ func TestPace(t *testing.T) {
 		if got := p.Take(now, tt.n); got != tt.want {
 			t.Errorf("step %d: wait %v, want %v", i, got, tt.want)
 		}
+	}
+}
+
+// A debt has a bound, and who asks in vain takes nothing.
+func TestPaceJoin(t *testing.T) {
+	p := Pace{Rate: 10, Burst: 2}
+	now := time.Unix(1000, 0)
+	type answer struct {
+		wait time.Duration
+		ok   bool
+	}
+	for i, want := range []answer{{0, true}, {0, true}, {100 * time.Millisecond, true}, {200 * time.Millisecond, true}, {0, false}, {0, false}} {
+		if wait, ok := p.Join(now, 1, 200*time.Millisecond); (answer{wait, ok}) != want {
+			t.Errorf("step %d: %v, %v", i, wait, ok)
+		}
+	}
+	if wait, ok := p.Join(now.Add(300*time.Millisecond), 1, 0); wait != 0 || !ok {
+		t.Errorf("later: %v, %v", wait, ok)
+	}
+}
+
+func TestPaces(t *testing.T) {
+	p := NewPaces(1, 4, 1000, 3*maxPeers)
+	now := time.Unix(1000, 0)
+	join := func(peer string) bool {
+		_, ok := p.Join(now, peer, time.Second)
+		return ok
+	}
+	for range 100 {
+		join("many")
+	}
+	if join("many") || !join("few") {
+		t.Error("one peer uses up what is another's")
+	}
+	for i := range 10 * maxPeers {
+		now = now.Add(time.Millisecond)
+		join(strconv.Itoa(i))
+	}
+	if n := len(p.own); n > maxPeers {
+		t.Errorf("%d peers are remembered", n)
+	}
+	now = now.Add(time.Hour)
+	for i := range maxPeers {
+		if peer := "later " + strconv.Itoa(i); !join(peer) || p.own[peer] == nil {
+			t.Fatalf("%s has no pace of its own, an hour after the others", peer)
+		}
+	}
+	p = NewPaces(1, 4, 1, 10)
+	n := 0
+	for i := range 100 {
+		if join(strconv.Itoa(i)) {
+			n++
+		}
+	}
+	if n != 11 {
+		t.Errorf("%d of all at once, want 10 and one that waits for a second", n)
 	}
 }
 
