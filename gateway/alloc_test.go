@@ -5,6 +5,7 @@
 package gateway
 
 import (
+	"cmp"
 	"sync"
 	"testing"
 
@@ -114,6 +115,7 @@ type null struct {
 	*backends.Memory
 	loops []nullLoop
 	over  bool
+	big   uint64 // size that it tells; 0: its own
 
 	mu   sync.Mutex // the scheduler's timer may submit as well
 	ring [1 << 10]*backends.Request
@@ -121,12 +123,18 @@ type null struct {
 	out  int
 }
 
-func newNull(b *testing.B) *null {
+func newNull(tb testing.TB) *null {
 	m, err := backends.NewMemory(1 << 20)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &null{Memory: m}
+}
+
+func (n *null) Info() backends.Info {
+	info := n.Memory.Info()
+	info.Size = cmp.Or(n.big, info.Size)
+	return info
 }
 
 func (n *null) Submit(_ *backends.Batch, reqs []*backends.Request) {

@@ -34,6 +34,7 @@ type Disk struct {
 	alone   int          // outstanding operations that nothing may overlap
 	waiting int          // those that wait for an older one
 	order   uint64       // of the newest operation that was begun
+	changes changeOrder  // of them
 	compare uint64       // the longest CompareAndWrite that is one request below, in bytes
 	resets  []*reset     // waiting for operations to end
 	closed  bool

@@ -66,9 +66,8 @@ func (d *Disk) compareLocked(info *backends.Info) {
 }
 
 // blockerLocked finds an older operation that o has to wait for, since they overlap:
-// because one of them may be overlapped by none; or both are changes, and the older
-// one is sent piece by piece, so that a late piece could land over o, or still waits
-// itself.
+// because one of them may be overlapped by none; or both are changes, and o follows
+// the older one.
 func (d *Disk) blockerLocked(o *op) *op {
 	r := o.parent
 	if !touches(r.Op) {
@@ -80,7 +79,7 @@ func (d *Disk) blockerLocked(o *op) *op {
 			r.Offset >= p.Offset+p.Length || p.Offset >= r.Offset+r.Length {
 			continue
 		}
-		if o.compare != asOne || x.compare != asOne || r.Op.Changes() && p.Op.Changes() && (x.paced || !x.begun) {
+		if o.compare != asOne || x.compare != asOne || r.Op.Changes() && p.Op.Changes() && o.follows(x) {
 			return x
 		}
 	}

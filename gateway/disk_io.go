@@ -90,7 +90,11 @@ func (d *Disk) launchLocked(o *op, u *out) {
 			d.alone++
 		}
 	}
-	if o.compare != asOne || d.paced+d.alone+d.waiting > 0 {
+	look := o.compare != asOne || d.alone > 0
+	if r.Op.Changes() {
+		look = d.orderLocked(o) || look || !d.changes.mixed && d.paced+d.waiting > 0
+	}
+	if look {
 		if first := d.blockerLocked(o); first != nil {
 			o.waitsFor = first
 			first.waiters = append(first.waiters, o)
@@ -277,6 +281,9 @@ func join(a, b backends.Result) backends.Result {
 func (d *Disk) finishLocked(b *backends.Batch, o *op) {
 	r := o.parent
 	d.ops.remove(o)
+	if o.counted {
+		d.endOrderLocked(o)
+	}
 	if o.paced {
 		d.paced--
 	}

@@ -24,6 +24,8 @@ type op struct {
 	paced      bool
 	order      uint64       // counts up; 0: waits at the limiter
 	begun      bool         // it has an order, and waits for none that is older
+	counted    bool         // in Disk.changes
+	late       bool         // sent by another goroutine than its client's: see changeOrder
 	compare    compareStage // of a CompareAndWrite that is made of others
 	aborted    bool
 	result     backends.Result
@@ -118,7 +120,7 @@ func (d *Disk) giveLocked(o *op) {
 	o.clear()
 	o.parent, o.waiters = nil, nil
 	o.cursor, o.left, o.paced, o.aborted = 0, 0, false, false
-	o.order, o.begun, o.compare = 0, false, asOne
+	o.order, o.begun, o.late, o.compare = 0, false, false, asOne
 	o.waitsFor, o.gated, o.atGate = nil, false, false
 	o.next = d.free
 	d.free = o
