@@ -96,8 +96,25 @@ type Info struct {
 	Cut []Range
 }
 
+// A Holder is a Device that may hold parts back.
+type Holder interface {
+	// Held adds to list the parts of within whose changes wait until it is certain that
+	// an earlier one, sent over a path that was lost, runs no more. They come in any order
+	// and may overlap. Nobody is told when that changes.
+	Held(list []Range, within Range) []Range
+}
+
 // Range is a run of bytes.
 type Range struct{ Offset, Length uint64 }
+
+// Intersect gives what r and o have in common; ok: that is something.
+func (r Range) Intersect(o Range) (common Range, ok bool) {
+	from, to := max(r.Offset, o.Offset), min(r.Offset+r.Length, o.Offset+o.Length)
+	if from >= to {
+		return Range{}, false
+	}
+	return Range{from, to - from}, true
+}
 
 // Caps are the optional abilities of a device, as bits. Read, Write and Flush
 // always work; a Flush on a device without a volatile cache does nothing.

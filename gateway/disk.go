@@ -202,9 +202,28 @@ func (d *Disk) refreshLocked() backends.Change {
 // appendRanges adds the ranges of a device that lie in p.
 func appendRanges(list []backends.Range, p *piece, ranges []backends.Range) []backends.Range {
 	for _, r := range ranges {
-		from, to := max(r.Offset, p.off), min(r.Offset+r.Length, p.off+p.length)
-		if from < to {
-			list = append(list, backends.Range{Offset: p.start + from - p.off, Length: to - from})
+		if r, ok := r.Intersect(backends.Range{Offset: p.off, Length: p.length}); ok {
+			r.Offset = p.start + r.Offset - p.off
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Held implements backends.Holder with what the devices hold.
+func (d *Disk) Held(list []backends.Range, within backends.Range) []backends.Range {
+	d.mu.Lock()
+	pieces := append([]piece(nil), d.pieces...) // the devices have locks of their own
+	d.mu.Unlock()
+	for i := range pieces {
+		p := &pieces[i]
+		part, ok := within.Intersect(backends.Range{Offset: p.start, Length: p.length})
+		if p.router == nil || !ok {
+			continue
+		}
+		if h, holds := p.router.Device().(backends.Holder); holds {
+			part.Offset = p.off + part.Offset - p.start
+			list = appendRanges(list, p, h.Held(nil, part))
 		}
 	}
 	return list

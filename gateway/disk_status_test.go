@@ -52,6 +52,45 @@ func TestDiskStatusOfShortAnswers(t *testing.T) {
 	}
 }
 
+// holder holds parts back.
+type holder struct {
+	*limited
+	held []backends.Range
+}
+
+func (h *holder) Held(list []backends.Range, within backends.Range) []backends.Range {
+	for _, r := range h.held {
+		if r, ok := r.Intersect(within); ok {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// What the devices hold back is held at the disk's places, twice where the disk has it twice.
+func TestDiskTellsHeldParts(t *testing.T) {
+	a := &holder{newLimited(t, 1<<20, 0, 0), []backends.Range{{Offset: 0, Length: 8192}, {Offset: 64 << 10, Length: 4096}, {Offset: 512 << 10, Length: 512}}}
+	d := NewDisk(DiskSpec{VM: "vm1", Name: "root", Pieces: []PieceSpec{
+		{Ref: "z", Length: 64 << 10}, {Ref: "a", Offset: 4096, Length: 64 << 10}, {Ref: "a", Offset: 4096, Length: 8192},
+	}})
+	all := backends.Range{Length: 1 << 20}
+	if got := d.Held(nil, all); len(got) != 0 {
+		t.Errorf("without devices: got %v", got)
+	}
+	for ref, dev := range map[string]backends.Device{"a": a, "z": newLimited(t, 1<<20, 0, 0)} {
+		if err := d.Attach(ref, newTestRouter(t, dev)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []backends.Range{{Offset: 64 << 10, Length: 4096}, {Offset: 124 << 10, Length: 4096}, {Offset: 128 << 10, Length: 4096}}
+	if got := d.Held(nil, all); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, want := d.Held(nil, backends.Range{Offset: 64<<10 + 512, Length: 512}), []backends.Range{{Offset: 64<<10 + 512, Length: 512}}; !slices.Equal(got, want) {
+		t.Errorf("within: got %v, want %v", got, want)
+	}
+}
+
 // What of the devices is degraded or cut is so at the disk's places.
 func TestDiskTellsDegradedParts(t *testing.T) {
 	a, z := newLimited(t, 1<<20, 0, 0), newLimited(t, 1<<20, 0, 0)

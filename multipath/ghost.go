@@ -160,6 +160,18 @@ func (d *Device) heldWritesLocked() (n int) {
 	return n
 }
 
+// Held implements backends.Holder: the ranges of the device's ghosts.
+func (d *Device) Held(list []backends.Range, within backends.Range) []backends.Range {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, g := range d.ghosts {
+		if r, ok := within.Intersect(backends.Range{Offset: g.c.off, Length: g.c.end - g.c.off}); ok {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
 // strayIn tells that g's session was with another portal group: a login to this one
 // does not replace it.
 func (g *ghost) strayIn(tag uint16) bool { return g.rec.Tagged && g.rec.GroupTag != tag }

@@ -4,6 +4,7 @@ package multipath
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,12 +62,28 @@ func TestH01aStoppedTarget(t *testing.T) {
 			mustOK(t, other)
 			w2 := write(d, 0, 4096, 2)
 			time.Sleep(5 * time.Second)
+			var held []backends.Range // W1, and not what else is written
+			if fenced {
+				held = append(held, backends.Range{Length: 4096})
+			}
+			for _, within := range []backends.Range{{Length: 1 << 20}, {Offset: 4096, Length: 8192}} {
+				want := held
+				if within.Offset > 0 {
+					want = nil
+				}
+				if got := d.Held(nil, within); !slices.Equal(got, want) {
+					t.Errorf("held in %v: got %v, want %v", within, got, want)
+				}
+			}
 			if fenced && w2.ended() {
 				t.Fatalf("W2 was let go over a ghost: %v", w2.res.Class)
 			}
 			mustRead(t, d, 8192, 4096, 3) // reads go on
 			a.cont()
 			mustOK(t, w2)
+			if got := d.Held(nil, backends.Range{Length: 1 << 20}); len(got) != 0 {
+				t.Errorf("held after the fence: %v", got)
+			}
 			time.Sleep(time.Second)
 			got := bd.net.peek(a.luns[1])
 			if fenced && got != 2 {

@@ -27,6 +27,7 @@ type testDevice struct {
 
 	mu       sync.Mutex
 	info     backends.Info
+	ranges   []backends.Range // that fence named
 	holding  bool
 	held     []*backends.Request
 	log      []seen
@@ -44,6 +45,24 @@ func (d *testDevice) Info() backends.Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.info
+}
+
+// fence has the device hold these parts back.
+func (d *testDevice) fence(list ...backends.Range) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ranges = list
+}
+
+func (d *testDevice) Held(list []backends.Range, within backends.Range) []backends.Range {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.ranges {
+		if r, ok := r.Intersect(within); ok {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 func (d *testDevice) Grant(o *backends.Origin) *backends.Grant {

@@ -15,8 +15,8 @@
 // of a disk is its configuration's.
 //
 // Metadata contexts of every export (meta.go, status.go): base:allocation, as the
-// device tells it, and pathgate:paths, whose flags are [PathsDegraded] and
-// [PathsNone]. Zeros that are read become holes (hole.go).
+// device tells it, and pathgate:paths, whose flags are [PathsDegraded],
+// [PathsNone] and [PathsHeld]. Zeros that are read become holes (hole.go).
 //
 // # One request's way
 //

@@ -41,6 +41,9 @@ const (
 	PathsDegraded = 1 << 0
 	// PathsNone: no path serves it now; requests wait, or fail.
 	PathsNone = 1 << 1
+	// PathsHeld: changes wait, since one that was sent over a lost path may still be carried
+	// out. It comes with PathsDegraded.
+	PathsHeld = 1 << 2
 )
 
 // metaRequest is the data of LIST_META_CONTEXT and SET_META_CONTEXT.

@@ -3,9 +3,12 @@
 package nbd
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
+	"sort"
 
 	"pathgate/backends"
 	"pathgate/internal/buffer"
@@ -90,8 +93,7 @@ func (c *conn) answerStatus(q *query, list []backends.Extent) {
 		case metaAllocation:
 			w.allocation(list, c.geo.Load())
 		case metaPaths:
-			info := c.dev.Info()
-			w.paths(&info)
+			w.paths(c.danger(q))
 		}
 		w.send(c.out, left == 0)
 	}
@@ -175,37 +177,77 @@ func (w *statusWriter) allocation(list []backends.Extent, g *geometry) {
 	}
 }
 
+// danger is what pathgate:paths tells.
+type danger struct {
+	degraded, cut []backends.Range // in any order
+	held          []backends.Range // in order, apart from each other
+	gone          bool
+}
+
+// danger gives that of the range of q.
+func (c *conn) danger(q *query) danger {
+	info := c.dev.Info()
+	d := danger{degraded: info.Degraded, cut: info.Cut, gone: !info.Available}
+	if h, ok := c.dev.(backends.Holder); ok {
+		d.held = union(h.Held(nil, backends.Range{Offset: q.offset, Length: q.length}))
+	}
+	return d
+}
+
+// union puts list in order and joins what touches, in place.
+func union(list []backends.Range) []backends.Range {
+	slices.SortFunc(list, func(a, b backends.Range) int { return cmp.Compare(a.Offset, b.Offset) })
+	n := 0
+	for _, r := range list {
+		if n == 0 || r.Offset > list[n-1].Offset+list[n-1].Length {
+			list[n] = r
+			n++
+			continue
+		}
+		last := &list[n-1]
+		last.Length = max(last.Offset+last.Length, r.Offset+r.Length) - last.Offset
+	}
+	return list[:n]
+}
+
+// at gives the flags of the byte at, and where they may change.
+func (d *danger) at(at uint64) (kind uint32, until uint64) {
+	until = math.MaxUint64
+	mark := func(r backends.Range, flags uint32) {
+		switch end := r.Offset + r.Length; {
+		case at < r.Offset:
+			until = min(until, r.Offset)
+		case at < end:
+			until = min(until, end)
+			kind |= flags
+		}
+	}
+	for _, r := range d.degraded {
+		mark(r, PathsDegraded)
+	}
+	for _, r := range d.cut {
+		mark(r, PathsNone)
+	}
+	// There may be many, and the first that is not passed is the only one that counts.
+	i := sort.Search(len(d.held), func(i int) bool { return at < d.held[i].Offset+d.held[i].Length })
+	if i < len(d.held) {
+		mark(d.held[i], PathsDegraded|PathsHeld)
+	}
+	if d.gone {
+		kind |= PathsNone
+	}
+	return kind, until
+}
+
 // paths tells which parts are in danger.
-func (w *statusWriter) paths(info *backends.Info) {
+func (w *statusWriter) paths(d danger) {
 	for w.at < w.q.length {
 		at := w.q.offset + w.at
-		kind, until := pathsAt(info, at)
+		kind, until := d.at(at)
 		if !w.add(until-at, kind) {
 			return
 		}
 	}
-}
-
-// pathsAt gives the flags of the byte at, and where they may change.
-func pathsAt(info *backends.Info, at uint64) (kind uint32, until uint64) {
-	until = math.MaxUint64
-	mark := func(list []backends.Range, flag uint32) {
-		for _, r := range list {
-			switch end := r.Offset + r.Length; {
-			case at < r.Offset:
-				until = min(until, r.Offset)
-			case at < end:
-				until = min(until, end)
-				kind |= flag
-			}
-		}
-	}
-	mark(info.Degraded, PathsDegraded)
-	mark(info.Cut, PathsNone)
-	if !info.Available {
-		kind |= PathsNone
-	}
-	return kind, until
 }
 
 // send appends the chunk.

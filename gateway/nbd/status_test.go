@@ -175,6 +175,15 @@ func TestPathsContext(t *testing.T) {
 			nc.Extent{Length: m, Flags: PathsDegraded | PathsNone}, nc.Extent{Length: 2 * m, Flags: PathsDegraded},
 			nc.Extent{Length: m}, nc.Extent{Length: m, Flags: PathsNone}, nc.Extent{Length: m})
 		dev.become(backends.DegradedChanged, func(i *backends.Info) { i.Cut = nil })
+		become(true, backends.Range{Offset: 5 * m, Length: m})
+		dev.fence(backends.Range{Offset: 4*m + 512, Length: 512}, backends.Range{Offset: m, Length: m},
+			backends.Range{Offset: 5*m - 512, Length: 1024}, backends.Range{Offset: 4 * m, Length: 512})
+		const held = PathsDegraded | PathsHeld
+		check("held", 0, 8*m, nc.Extent{Length: m}, nc.Extent{Length: m, Flags: held}, nc.Extent{Length: 2 * m},
+			nc.Extent{Length: 1024, Flags: held}, nc.Extent{Length: m - 1536}, nc.Extent{Length: 1024, Flags: held},
+			nc.Extent{Length: m - 512, Flags: PathsDegraded}, nc.Extent{Length: 2 * m})
+		check("a part of what is held", m+512, 512, nc.Extent{Length: 512, Flags: held})
+		dev.fence()
 		become(false, backends.Range{Offset: 4 * m, Length: 4 * m})
 		check("gone", 0, 8*m, nc.Extent{Length: 4 * m, Flags: PathsNone}, nc.Extent{Length: 4 * m, Flags: PathsNone | PathsDegraded})
 		r.Close()

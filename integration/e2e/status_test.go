@@ -19,7 +19,10 @@ import (
 
 // mapOf gives the map of a context as nbdinfo has it: "offset+length:flags", in
 // units of 1 MiB.
-func (b *bed) mapOf(t testing.TB, context string) string {
+func (b *bed) mapOf(t testing.TB, context string) string { return b.mapIn(t, context, mib) }
+
+// mapIn is mapOf in other units.
+func (b *bed) mapIn(t testing.TB, context string, unit int64) string {
 	t.Helper()
 	var list []struct{ Offset, Length, Type int64 }
 	if err := json.Unmarshal([]byte(tool(t, "nbdinfo", "--json", "--map="+context, b.g.URI("vm1/root"))), &list); err != nil {
@@ -27,7 +30,7 @@ func (b *bed) mapOf(t testing.TB, context string) string {
 	}
 	var s []string
 	for _, e := range list {
-		s = append(s, fmt.Sprintf("%d+%d:%d", e.Offset/mib, e.Length/mib, e.Type))
+		s = append(s, fmt.Sprintf("%d+%d:%d", e.Offset/unit, e.Length/unit, e.Type))
 	}
 	return strings.Join(s, " ")
 }
@@ -101,4 +104,41 @@ func TestMapOfThePaths(t *testing.T) {
 	}
 	b.restoreAll()
 	shows("0+64:0")
+}
+
+// TestMapOfAGhost: a write that the network may still have shows as held, and nothing
+// beside it, until it is fenced.
+func TestMapOfAGhost(t *testing.T) {
+	b := newBed(t, bedOptions{})
+	c := b.connect(t, 1)[0]
+	const unit, at = 4096, 8 * mib
+	shows := func(want string) {
+		t.Helper()
+		got := ""
+		if !gate.Poll(time.Minute, func() bool {
+			got = b.mapIn(t, "pathgate:paths", unit)
+			return got == want
+		}) {
+			t.Errorf("paths: got %s, want %s", got, want)
+		}
+	}
+	shows("0+16384:0")
+	for _, p := range b.proxies {
+		p.MustSet(proxy.Fault{Kind: proxy.Hold, Dir: proxy.ToTarget, At: &proxy.Trigger{When: writesTo(at), HalfData: true}})
+	}
+	w := writeLater(c, '1', at)
+	if !gate.Poll(time.Minute, func() bool {
+		return b.proxies[0].Counters().Fault(proxy.Hold).Times+b.proxies[1].Counters().Fault(proxy.Hold).Times > 0
+	}) {
+		t.Fatal("no proxy has seen the write")
+	}
+	for _, p := range b.proxies {
+		p.MustSet(proxy.Fault{Kind: proxy.Refuse})
+		p.ResetConns()
+	}
+	shows("0+2048:3 2048+1:7 2049+14335:3")
+	b.restoreAll()
+	await(t, "the write", w, time.Minute)
+	shows("0+16384:0")
+	b.shows(t, c, '1', at, "at the end")
 }
