@@ -66,6 +66,7 @@ func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd
 	if err != nil {
 		return nbd.Handle{}, err
 	}
+	h.Others = func() bool { return d.own.others(u) }
 	h.Lost = func() { d.own.leave(u) }
 	d.count(1)
 	x.bus.Publish(Event{Kind: KindClientConnected, VM: d.VM(), Disk: d.FullName(), Session: peer.Connection, Message: "client connected"})

@@ -208,6 +208,11 @@ func (t *tenancy) holder(c clientID) clientID {
 	return clientID{}
 }
 
+// others tells whether u's client uses the disk otherwise too.
+func (t *tenancy) others(u *use) bool {
+	return slices.ContainsFunc(t.uses, func(x *use) bool { return x != u && !x.ending && x.client.key == u.client.key })
+}
+
 // owner is the client that has the disk, or the last one that still has requests.
 func (t *tenancy) owner() (c clientID) {
 	for _, x := range t.uses {

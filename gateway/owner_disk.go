@@ -71,6 +71,13 @@ func (o *ownership) leave(u *use) {
 	o.mu.Unlock()
 }
 
+// others tells whether u's client uses the disk otherwise too.
+func (o *ownership) others(u *use) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.tenancy.others(u)
+}
+
 // end notes that nothing of u runs any more.
 func (o *ownership) end(u *use) {
 	o.mu.Lock()

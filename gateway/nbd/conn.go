@@ -28,6 +28,7 @@ var (
 	errDone     = errors.New("client disconnected")
 	errProtocol = errors.New("protocol violation")
 	errStopped  = errors.New("stopped")
+	errGivenUp  = errors.New("connection given up by client, which has others")
 )
 
 // conn is one client. Its goroutine runs serve; requests complete on any.
@@ -77,6 +78,7 @@ type conn struct {
 	free     *task
 	all      []*task // every task of this connection
 	partial  *task   // a WRITE whose payload is coming
+	behind   bool    // what the client has sent has had to wait here: see late.go
 	head     header  // the request that is being looked at
 	skip     int     // bytes of a refused payload that are to come
 	refused  header  // what skip belongs to

@@ -64,6 +64,9 @@ type Handle struct {
 	Memory backends.Account
 	// Single: the client is not told that it may use several connections.
 	Single bool
+	// Others tells whether the same client uses the export over another connection too:
+	// then what it has given up on this one may have been sent there already. nil: not.
+	Others func() bool
 	// Lost is called once, before Close, when the client has gone and its
 	// outstanding requests are being ended; nil: nothing to do.
 	Lost func()

@@ -25,17 +25,25 @@ func peerProcess(nc net.Conn) *Process {
 
 // peerClosed tells whether the peer sends no more, without reading what it has sent.
 func peerClosed(nc net.Conn) bool {
+	return polled(nc)&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// polled tells what poll(2) says of the socket of nc; 0 where there is none.
+func polled(nc net.Conn) (events int16) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return false
+		return 0
 	}
-	closed := false
 	err := control(sc, func(fd int) {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, err := unix.Poll(fds, 0)
-		closed = err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		if n, err := unix.Poll(fds, 0); err == nil && n > 0 {
+			events = fds[0].Revents
+		}
 	})
-	return err != nil || closed
+	if err != nil {
+		return unix.POLLERR // it is closed on this side
+	}
+	return events
 }
 
 // control calls f with the descriptor of sc.

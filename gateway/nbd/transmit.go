@@ -21,6 +21,9 @@ func (c *conn) transmit() error {
 		if err := c.fill(); err != nil {
 			return err
 		}
+		if c.behind && c.givenUp() {
+			return errGivenUp
+		}
 	}
 }
 
@@ -121,6 +124,10 @@ func (c *conn) request(h *header, geo *geometry) error {
 		c.submit()
 		if !c.grant.Wait(credit, c.ctx.Done()) {
 			return c.refuseStopping(h) // or nobody reads the answer
+		}
+		if c.behind = true; c.givenUp() {
+			c.grant.Give(credit)
+			return errGivenUp
 		}
 	}
 	t := c.newTask()
@@ -224,6 +231,9 @@ func (c *conn) pause() error {
 			return errStopped
 		}
 		return err
+	}
+	if c.behind = true; c.givenUp() {
+		return errGivenUp
 	}
 	return nil
 }
