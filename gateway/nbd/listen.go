@@ -54,6 +54,12 @@ func (l *listener) accept(ctx context.Context) error {
 	})
 }
 
+// unixSendBuffer is what may wait in the kernel for a client of a unix socket, in bytes,
+// as the kernel counts, which doubles it and bounds it by net.core.wmem_max. What it has
+// otherwise is less than a reply of 256 KiB: each of those would wait for the client to read,
+// and be written in several pieces. TCP chooses for itself, up to twice as much.
+const unixSendBuffer = 1 << 20
+
 // start gives nc a goroutine of its own, or closes it when there are too many.
 func (l *listener) start(nc net.Conn) {
 	c := newConn(l, nc)
@@ -63,6 +69,9 @@ func (l *listener) start(nc net.Conn) {
 		return
 	}
 	netserve.SetUserTimeout(nc, l.srv.cfg.UserTimeout)
+	if u, ok := nc.(*net.UnixConn); ok {
+		_ = u.SetWriteBuffer(unixSendBuffer) // as it is, it works too
+	}
 	l.wg.Go(c.serve)
 }
 
