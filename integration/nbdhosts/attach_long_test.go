@@ -5,7 +5,6 @@
 package nbdhosts
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -98,39 +97,4 @@ su nobody -s /bin/sh -c '/tmp/pathgate attach vm1/root --nbd-device auto --serve
 	if !strings.Contains(out, "no nbd driver: load it with \"modprobe nbd\"") {
 		t.Errorf("without the driver: %s", out)
 	}
-}
-
-// TestLongNBDClient: the same by nbd-client: the other connections carry on for those that
-// are cut, and the device is set up again after a restart of the gateway.
-func TestLongNBDClient(t *testing.T) {
-	b := newBed(t)
-	h := boot(t)
-	server, port := b.server(t)
-	h.run(t, "nbd-client %s %s /dev/nbd0 -N vm1/root -C 4 -t 3 >/run/nbd-client 2>&1\nagain test -e /sys/block/nbd0/pid", server, port)
-	b.clients(t, 4)
-	h.run(t, "files start /dev/nbd0\nmore 2")
-	b.paths[0].MustSet(proxy.Fault{Kind: proxy.BlackHole})
-	h.run(t, "more 3")
-	b.paths[0].Clear()
-	for _, c := range []int{b.door.Newest(), b.door.Newest() - 2} {
-		b.door.MustSet(proxy.Fault{Kind: proxy.Reset, Conn: c})
-	}
-	b.clients(t, 2)
-	h.run(t, "more 3")
-	h.checkFiles(t, "/dev/nbd0")
-	h.run(t, "nbd-client -d /dev/nbd0")
-	b.clients(t, 0)
-
-	// The old way to set a device up, and after a restart of the gateway once more.
-	for _, device := range []string{"/dev/nbd1", "/dev/nbd2"} {
-		h.run(t, "nbd-client %s %s %s -N vm1/root -nonetlink >/run/nbd-client 2>&1\nagain test -e /sys/block/%s/pid", server, port, device, filepath.Base(device))
-		b.clients(t, 1)
-		h.run(t, "mount -t ext4 %s /mnt\nls /mnt/1\necho %s >/mnt/device\nsync\numount /mnt", device, device)
-		if device == "/dev/nbd2" {
-			break
-		}
-		b.restart(t)
-	}
-	h.run(t, "nbd-client -nonetlink -d /dev/nbd2")
-	b.clients(t, 0)
 }

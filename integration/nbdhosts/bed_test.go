@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,13 +39,18 @@ func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
 // bed is a gateway with a disk over two paths, and the proxy in front of it.
 type bed struct {
 	*gate.Gate
+	dir   string // for files of disks
+	store *tgtd.Server
 	paths [2]*proxy.Proxy
 	door  *proxy.Proxy // what guests connect to
 }
 
-// newBed starts a gateway with the disk vm1/root of two paths. Another process may take
-// its port first: then others are tried.
-func newBed(t *testing.T) *bed {
+// newBed starts a gateway with the disk vm1/root of two paths.
+func newBed(t *testing.T) *bed { return newBedWith(t, func(*bed, *gate.Config, string) {}) }
+
+// newBedWith lets more be configured; at is the address of the listener for guests.
+// Another process may take its port first: then others are tried.
+func newBedWith(t *testing.T, more func(b *bed, c *gate.Config, at string)) *bed {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "nbdhosts-")
 	if err != nil {
@@ -57,7 +63,7 @@ func newBed(t *testing.T) *bed {
 			File: filepath.Join(dir, "lun"), SizeBytes: 64 * mib, Thin: true, SCSIID: "pathgate-nbd-1", SCSISN: "nbd1",
 		}}}},
 	})
-	b := &bed{}
+	b := &bed{dir: dir, store: srv}
 	var target gate.Target
 	for i, p := range srv.Portals() {
 		b.paths[i] = proxy.MustNew(t, proxy.Options{Target: p, Protocol: proxy.ISCSI, Seed: 1})
@@ -68,7 +74,9 @@ func newBed(t *testing.T) *bed {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Gate = gate.Make(t, gate.Config{TCP: `"` + a.String() + `"`, Targets: []gate.Target{target}})
+		c := gate.Config{TCP: `"` + a.String() + `"`, Targets: []gate.Target{target}}
+		more(b, &c, a.String())
+		b.Gate = gate.Make(t, c)
 		err = b.Start()
 		if err == nil {
 			b.door = proxy.MustNew(t, proxy.Options{Target: a.String(), Seed: 1})
@@ -83,10 +91,12 @@ func newBed(t *testing.T) *bed {
 	return nil
 }
 
-// available waits until the disk is there.
+// available waits until every disk is there.
 func (b *bed) available(t *testing.T) {
 	t.Helper()
-	b.WaitDisks(t, time.Minute, func(ds []gate.Disk) bool { return len(ds) == 1 && ds[0].Available })
+	b.WaitDisks(t, patience, func(ds []gate.Disk) bool {
+		return len(ds) > 0 && !slices.ContainsFunc(ds, func(d gate.Disk) bool { return !d.Available })
+	})
 }
 
 // restart ends the gateway as an administrator does, and starts it again.
@@ -101,10 +111,16 @@ func (b *bed) restart(t *testing.T) {
 	b.available(t)
 }
 
-// clients waits until the disk has n connections.
+// clients waits until the disks have n connections.
 func (b *bed) clients(t *testing.T, n int) {
 	t.Helper()
-	b.WaitDisks(t, patience, func(ds []gate.Disk) bool { return len(ds) == 1 && ds[0].Connections == n })
+	b.WaitDisks(t, patience, func(ds []gate.Disk) bool {
+		sum := 0
+		for _, d := range ds {
+			sum += d.Connections
+		}
+		return len(ds) > 0 && sum == n
+	})
 }
 
 // server is the door's address as a guest names it, in two words.
@@ -131,7 +147,7 @@ func boot(t *testing.T) *host {
 		Script:   "mkdir -p /var/run\ndmesg -c >/run/boot.log",
 		Modules:  []string{"nbd", "crc32c", "ext4"},
 		Trees:    []string{tree},
-		Programs: []string{"mkfs.ext4", "e2fsck", gate.Binary(t)},
+		Programs: []string{"mkfs.ext4", "e2fsck", "resize2fs", gate.Binary(t)},
 		Files:    map[string]string{"/lib.sh": library},
 		Network:  true, Interactive: true, MemoryMB: 512, Timeout: patience, Append: "net.ifnames=0",
 	})}
@@ -159,6 +175,15 @@ func (h *host) status(t *testing.T, want int, script string) string {
 		t.Fatalf("in the guest: %s: %v, status %d, want %d: %s\n%s", script, err, r.ExitCode, want, r.Output, h.Console())
 	}
 	return r.Output
+}
+
+// sees wants what the kernel takes a device for: its size in sectors, read-only, logical
+// block, cache, FUA, whether it discards, and its export.
+func (h *host) sees(t *testing.T, device, want string) {
+	t.Helper()
+	if got := strings.TrimSpace(h.run(t, "seen %s", device)); got != want {
+		t.Errorf("%s is %q, want %q", device, got, want)
+	}
 }
 
 // checkFiles ends the writing, and finds every file as it was written.

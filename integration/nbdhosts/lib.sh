@@ -31,6 +31,17 @@ attach() {
 	[ -s /run/attach/out ] || { cat /run/attach/log; exit 4; }
 }
 
+# seen NAME: what sysfs tells of a device; see host.sees.
+seen() {
+	cd /sys/block/$1 || return 1
+	q() { cat queue/$1; }
+	[ "$(q physical_block_size)" = "$(q logical_block_size)" ] && [ "$(q max_sectors_kb)" -gt 0 ] || q physical_block_size
+	discard=none
+	[ "$(q discard_max_bytes)" = 0 ] || discard=discard
+	echo "$(cat size) $(cat ro) $(q logical_block_size) $(q write_cache) $(q fua) $discard $(cat backend)"
+	cd /root
+}
+
 # files start|check DEVICE: writes files on a new file system of the device until it is
 # checked, and finds each with its checksum.
 files() {
