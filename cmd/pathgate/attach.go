@@ -40,7 +40,8 @@ With --nbd-device a disk, VM/DISK, is made a block device of this host by the ke
 nbd driver, and its name is printed. The command goes on: it connects the device again
 when connections are lost, and lets it grow with the disk. "pathgate detach" ends it.
 A signal detaches the device if nobody uses it; if somebody does it stays, and the same
-command goes on with it. This needs root and the module nbd.`,
+command goes on with it. With --tls-certificates the command encrypts, and all data goes
+through it. This needs root and the module nbd.`,
 		Args: oneArg("VM"),
 	}
 	f.nbd.add(cmd)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ import (
 type nbdFlags struct {
 	device             string
 	servers            []string
+	tlsDir, tlsName    string
 	connections        int
 	timeout, dead      time.Duration
 	readOnly           bool
@@ -35,6 +37,8 @@ func (f *nbdFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.device, "nbd-device", "", "attach a disk as this block `device`: /dev/nbdN, or auto for a free one")
 	fs.StringArrayVar(&f.servers, "server", nil, "`address` of the NBD server, ip:port or unix:/path, in place of asking the gateway; may be repeated")
+	fs.StringVar(&f.tlsDir, "tls-certificates", "", "use TLS, with the ca-cert.pem of this `directory`, and its client-cert.pem and client-key.pem if they are there")
+	fs.StringVar(&f.tlsName, "tls-hostname", "", "`name` in the server's certificate, in place of the address")
 	fs.IntVar(&f.connections, "connections", nbdattach.DefaultConnections, "connections, if the disk allows several")
 	fs.DurationVar(&f.timeout, "timeout", nbdattach.DefaultTimeout, "after which a request is sent again over a new connection")
 	fs.DurationVar(&f.dead, "dead-timeout", nbdattach.DefaultDeadTimeout, "how long requests wait for a connection before they fail")
@@ -47,7 +51,7 @@ func (f *nbdFlags) add(cmd *cobra.Command) {
 }
 
 // ofDevice are the flags that mean nothing without --nbd-device.
-var ofDevice = [...]string{"server", "connections", "timeout", "dead-timeout", "read-only", "disconnect-on-close", "destroy", "detach"}
+var ofDevice = [...]string{"server", "tls-certificates", "tls-hostname", "connections", "timeout", "dead-timeout", "read-only", "disconnect-on-close", "destroy", "detach"}
 
 // check finds what does not go together.
 func (f *nbdFlags) check(cmd *cobra.Command) error {
@@ -56,7 +60,12 @@ func (f *nbdFlags) check(cmd *cobra.Command) error {
 			return usageError{fmt.Errorf("--%s goes with --nbd-device alone", name)}
 		}
 	}
-	return nil
+	if f.tlsDir == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(f.tlsDir) // the process in the background is elsewhere
+	f.tlsDir = dir
+	return err
 }
 
 // run attaches a disk, and looks after it until a signal comes or it is detached.
@@ -72,9 +81,17 @@ func (f *nbdFlags) run(cmd *cobra.Command, to *target, host, name string) error 
 	cfg.Log = func(format string, args ...any) {
 		fmt.Fprintf(logTo, "pathgate: %s\n", printable(fmt.Sprintf(format, args...)))
 	}
+	if cfg.TLS != nil {
+		if err := flushDisks(); err != nil {
+			cfg.Log("when memory is short this process may come to wait for its own device: %v", err)
+		}
+	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d, err := nbdattach.Attach(ctx, cfg)
+	if errors.Is(err, nbdattach.ErrTLSRequired) && cfg.TLS == nil {
+		err = fmt.Errorf("%w: give --tls-certificates, or an address without TLS, such as a unix socket", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -98,7 +115,11 @@ func (f *nbdFlags) run(cmd *cobra.Command, to *target, host, name string) error 
 	err = d.Detach()
 	switch {
 	case errors.Is(err, nbdattach.ErrInUse), errors.Is(err, nbdattach.ErrNotConnected):
-		cfg.Log("%v; it stays attached, and is not connected again when a connection is lost; to go on with it: the same command", err)
+		state := "is not connected again when a connection is lost"
+		if cfg.TLS != nil {
+			state = fmt.Sprintf("has no connection now: requests wait for %v", f.dead)
+		}
+		cfg.Log("%v; it stays attached, and %s; to go on with it: the same command", err, state)
 		return nil
 	case errors.Is(err, nbdattach.ErrNotAttached):
 		return nil
@@ -115,6 +136,9 @@ func (f *nbdFlags) config(cmd *cobra.Command, to *target, host, name string) (nb
 	var err error
 	if cfg.Index, err = nbdattach.ParseDevice(f.device); err != nil {
 		return cfg, usageError{err}
+	}
+	if cfg.TLS, err = f.tls(); err != nil {
+		return cfg, err
 	}
 	for _, s := range f.servers {
 		if err := checkServer(s); err != nil {
@@ -142,12 +166,18 @@ func (f *nbdFlags) config(cmd *cobra.Command, to *target, host, name string) (nb
 	}
 	(&attachFlags{host: host}).reach(&a)
 	for i, at := range a.NBD {
-		if checkServer(at) == nil && (len(a.TLS) == 0 || !a.TLS[i].Required) {
+		if checkServer(at) == nil && (len(a.TLS) > 0 && a.TLS[i].Required) == (cfg.TLS != nil) {
 			cfg.Addresses = append(cfg.Addresses, at)
 		}
 	}
-	if len(cfg.Addresses) == 0 {
-		return cfg, errors.New("the gateway has no NBD listener without TLS: give it one in nbd.listen, such as a unix socket")
+	switch {
+	case len(cfg.Addresses) > 0:
+	case cfg.TLS != nil:
+		return cfg, errors.New("the gateway has no NBD listener that requires TLS: leave --tls-certificates out, or name one with --server")
+	case len(a.NBD) > 0:
+		return cfg, errors.New("the disk wants TLS: give --tls-certificates, or give the gateway a listener without TLS in nbd.listen, such as a unix socket")
+	default:
+		return cfg, errors.New("the gateway has no NBD listener: give it one in nbd.listen, such as a unix socket")
 	}
 	for i := range a.Disks {
 		if d := &a.Disks[i]; d.Export == name {

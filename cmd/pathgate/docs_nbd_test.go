@@ -42,7 +42,7 @@ func TestNBDDocs(t *testing.T) {
 			}
 		}
 	}
-	if n != 6 {
+	if n != 7 {
 		t.Errorf("%d commands", n)
 	}
 }

@@ -5,9 +5,9 @@ package nbdattach
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -45,6 +45,10 @@ type Config struct {
 	// order for each connection. Required.
 	Addresses []string
 	Export    string // required
+	// TLS gives what connections are encrypted with, anew for each; nil: nothing. Without
+	// a ServerName the address has to be in the server's certificate. This process
+	// then hands on all data: connections end with it.
+	TLS func() (*tls.Config, error)
 	// Index is N of /dev/nbdN; AnyDevice: one that is free.
 	Index int
 	// Connections is how many there are when the server allows several.
@@ -340,14 +344,21 @@ type conn struct {
 }
 
 // dial makes one.
-func (d *Device) dial(ctx context.Context) (*conn, error) { return d.open(ctx, Negotiate) }
+func (d *Device) dial(ctx context.Context) (*conn, error) { return d.open(ctx, optGo) }
 
-func (d *Device) open(ctx context.Context, talk func(io.ReadWriter, string) (Export, error)) (*conn, error) {
+func (d *Device) open(ctx context.Context, option uint32) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	var secure *tls.Config
+	if d.cfg.TLS != nil {
+		var err error
+		if secure, err = d.cfg.TLS(); err != nil {
+			return nil, err
+		}
+	}
 	var errs []error
 	for _, a := range d.cfg.Addresses {
-		c, err := open(ctx, a, d.cfg.Export, talk)
+		c, err := open(ctx, a, d.cfg.Export, secure, option)
 		if err == nil {
 			return c, nil
 		}
@@ -356,25 +367,34 @@ func (d *Device) open(ctx context.Context, talk func(io.ReadWriter, string) (Exp
 	return nil, errors.Join(errs...)
 }
 
-func open(ctx context.Context, address, export string, talk func(io.ReadWriter, string) (Export, error)) (*conn, error) {
-	network := "tcp"
+func open(ctx context.Context, address, export string, secure *tls.Config, option uint32) (*conn, error) {
+	network, to := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, address = "unix", path
+		network, to = "unix", path
 	}
-	nc, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	nc, err := (&net.Dialer{}).DialContext(ctx, network, to)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	e, err := talk(nc, export)
+	c := &conn{Conn: nc}
+	var tc *tls.Conn
+	if secure == nil {
+		c.export, err = negotiate(nc, export, option)
+	} else if tc, err = startTLS(ctx, nc, address, secure); err == nil {
+		c.export, err = ask(tc, nil, export, option)
+	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
+	}
+	if err == nil && tc != nil && option == optGo {
+		c.Conn, err = relay(tc)
 	}
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
-	return &conn{nc, e}, nil
+	return c, nil
 }
 
 // descriptor gives a socket for the kernel, apart from the runtime's, and closes c.

@@ -26,6 +26,12 @@
 // driver takes it for a dead connection, or not at all, without a word: that it was
 // taken shows in the send timeout that it sets on the socket.
 //
+// # TLS
+//
+// The driver speaks none. With Config.TLS it gets one end of a socket pair for each
+// connection, and two goroutines copy between the other end and the TLS connection
+// (relay.go), until either ends. Those connections end with this process, others do not.
+//
 // # Who may
 //
 // The driver wants CAP_SYS_ADMIN in the first user namespace, and is there in the first

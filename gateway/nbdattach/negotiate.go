@@ -42,34 +42,37 @@ type Export struct {
 
 // Negotiate opens an export on a new connection. After it the connection is in the
 // transmission phase with simple replies, and no byte more than that is read.
-func Negotiate(c io.ReadWriter, name string) (Export, error) {
-	return negotiate(c, name, optGo)
-}
+func Negotiate(c io.ReadWriter, name string) (Export, error) { return negotiate(c, name, optGo) }
 
 // Inspect asks what an export is like, on a new connection that is of no use after it.
 // Nothing is opened by that.
-func Inspect(c io.ReadWriter, name string) (Export, error) {
-	e, err := negotiate(c, name, optInfo)
-	if err == nil {
-		// A courtesy; the answer, if any, is not waited for.
-		_, _ = c.Write(appendOption(nil, optAbort, nil))
-	}
-	return e, err
-}
+func Inspect(c io.ReadWriter, name string) (Export, error) { return negotiate(c, name, optInfo) }
 
 func negotiate(c io.ReadWriter, name string, option uint32) (Export, error) {
-	if len(name) > maxName {
-		return Export{}, fmt.Errorf("export name of %d bytes, the longest is %d", len(name), maxName)
-	}
 	flags, err := greeting(c)
 	if err != nil {
 		return Export{}, err
 	}
-	out := binary.BigEndian.AppendUint32(nil, uint32(flags))
-	if _, err := c.Write(appendOption(out, option, infoRequest(name))); err != nil {
-		return Export{}, err
+	return ask(c, binary.BigEndian.AppendUint32(nil, uint32(flags)), name, option)
+}
+
+// ask sends what begins with out, and INFO or GO.
+func ask(c io.ReadWriter, out []byte, name string, option uint32) (Export, error) {
+	if len(name) > maxName {
+		return Export{}, fmt.Errorf("export name of %d bytes, the longest is %d", len(name), maxName)
 	}
-	return answer(c, option)
+	if _, err := c.Write(appendOption(out, option, infoRequest(name))); err != nil {
+		// The server may have said why it closed: TLS 1.3 tells of a certificate that is
+		// refused when the client thinks that all is done.
+		_, _, why := optionReply(c, option)
+		return Export{}, errors.Join(err, why)
+	}
+	e, err := answer(c, option)
+	if err == nil && option == optInfo {
+		// A courtesy; the answer, if any, is not waited for.
+		_, _ = c.Write(appendOption(nil, optAbort, nil))
+	}
+	return e, err
 }
 
 // greeting reads what the server begins with and gives the flags to answer.

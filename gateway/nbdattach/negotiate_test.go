@@ -24,6 +24,7 @@ type exports struct {
 	mu     sync.Mutex
 	dev    backends.Device
 	refuse error
+	secure nbd.Security
 }
 
 // set makes the disk another one.
@@ -70,7 +71,7 @@ func serve(t *testing.T, e *exports, ln net.Listener) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ctx, ln) }()
+	go func() { done <- srv.ServeSecure(ctx, ln, e.secure) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -175,7 +175,7 @@ func (d *Device) forget(i int) {
 
 // grow asks for the export's size. A server that does not answer is for mend.
 func (d *Device) grow(ctx context.Context) {
-	c, err := d.open(ctx, Inspect)
+	c, err := d.open(ctx, optInfo)
 	if err != nil {
 		return
 	}

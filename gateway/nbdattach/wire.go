@@ -21,9 +21,10 @@ const (
 
 // Options (NBD proto.md "Option types").
 const (
-	optAbort = uint32(2)
-	optInfo  = uint32(6)
-	optGo    = uint32(7)
+	optAbort    = uint32(2)
+	optStartTLS = uint32(5)
+	optInfo     = uint32(6)
+	optGo       = uint32(7)
 )
 
 // Option replies (NBD proto.md "Option reply types").
