@@ -8,6 +8,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -137,18 +138,23 @@ func (b *bed) server(t *testing.T) (host, port string) {
 type host struct{ *guest.Guest }
 
 // boot starts a host.
-func boot(t *testing.T) *host {
+func boot(t *testing.T) *host { return bootWith(t, nil) }
+
+// bootWith starts one that has these files, content by path.
+func bootWith(t *testing.T, files map[string]string) *host {
 	t.Helper()
 	tree, _, err := guest.Initiator()
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := map[string]string{"/lib.sh": library}
+	maps.Copy(all, files)
 	h := &host{guest.New(t, guest.Options{
 		Script:   "mkdir -p /var/run\ndmesg -c >/run/boot.log",
 		Modules:  []string{"nbd", "crc32c", "ext4"},
 		Trees:    []string{tree},
 		Programs: []string{"mkfs.ext4", "e2fsck", "resize2fs", gate.Binary(t)},
-		Files:    map[string]string{"/lib.sh": library},
+		Files:    all,
 		Network:  true, Interactive: true, MemoryMB: 512, Timeout: patience, Append: "net.ifnames=0",
 	})}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -38,15 +38,16 @@ func documented(t *testing.T, words ...string) []string {
 
 // TestLongDocumented: the commands of the page do what it says.
 func TestLongDocumented(t *testing.T) {
-	b := newBed(t)
-	h := boot(t)
+	b, files := newSecureBed(t, "optional")
+	h := bootWith(t, files)
 	server, port := b.server(t)
 	blocks := documented(t,
 		"modprobe nbd", "insmod /lib/modules/kernel/drivers/block/nbd.ko",
 		"pathgate attach vm1", "attach vm1", // in the background
 		"192.0.2.1:10809", server+":"+port, "192.0.2.1 10809", server+" "+port,
+		"/etc/pathgate/tls", "/tls",
 	)
-	if len(blocks) != 4 {
+	if len(blocks) != 5 {
 		t.Fatalf("%d blocks of commands", len(blocks))
 	}
 	h.run(t, "rmmod nbd\n%s", blocks[0])
@@ -55,7 +56,12 @@ func TestLongDocumented(t *testing.T) {
 	h.checkFiles(t, "/dev/nbd0")
 	h.run(t, "mount -t ext4 /dev/nbd0 /mnt\n%s\nagain test -e /run/attach/ended", blocks[2])
 	b.clients(t, 0)
-	make, end, ok := strings.Cut(strings.TrimSpace(blocks[3]), "\n")
+	h.run(t, "%s", blocks[3])
+	b.clients(t, 4)
+	demand(t, b.MustCLI(t, "session", "list", "-o", "wide"), " TLS 1.3 ")
+	h.run(t, "mount -t ext4 /dev/nbd0 /mnt\nls /mnt/1\n%s\nagain test -e /run/attach/ended", blocks[2])
+	b.clients(t, 0)
+	make, end, ok := strings.Cut(strings.TrimSpace(blocks[4]), "\n")
 	if !ok {
 		t.Fatalf("%q", blocks[3])
 	}
