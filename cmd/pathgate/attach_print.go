@@ -121,7 +121,7 @@ func attachLinux(a *control.Attachment) string {
 		}
 	}
 	if len(a.NBD) > 0 {
-		p("# over NBD, with nbd-client")
+		p("# over NBD, with nbd-client; mounted file systems outlive the gateway's restarts with pathgate attach VM/DISK --nbd-device alone")
 		if note := tlsNote(a); note != "" {
 			p("# %s", note)
 		}

@@ -358,7 +358,7 @@ func (d *Device) open(ctx context.Context, option uint32) (*conn, error) {
 	}
 	var errs []error
 	for _, a := range d.cfg.Addresses {
-		c, err := open(ctx, a, d.cfg.Export, secure, option)
+		c, err := d.openAt(ctx, a, secure, option)
 		if err == nil {
 			return c, nil
 		}
@@ -367,7 +367,7 @@ func (d *Device) open(ctx context.Context, option uint32) (*conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-func open(ctx context.Context, address, export string, secure *tls.Config, option uint32) (*conn, error) {
+func (d *Device) openAt(ctx context.Context, address string, secure *tls.Config, option uint32) (*conn, error) {
 	network, to := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, to = "unix", path
@@ -380,15 +380,15 @@ func open(ctx context.Context, address, export string, secure *tls.Config, optio
 	c := &conn{Conn: nc}
 	var tc *tls.Conn
 	if secure == nil {
-		c.export, err = negotiate(nc, export, option)
+		c.export, err = negotiate(nc, d.cfg.Export, option)
 	} else if tc, err = startTLS(ctx, nc, address, secure); err == nil {
-		c.export, err = ask(tc, nil, export, option)
+		c.export, err = ask(tc, nil, d.cfg.Export, option)
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err == nil && tc != nil && option == optGo {
-		c.Conn, err = relay(tc)
+		c.Conn, err = relay(tc, d.cfg.Timeout)
 	}
 	if err != nil {
 		nc.Close()

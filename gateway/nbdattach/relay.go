@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,8 +56,10 @@ func startTLS(ctx context.Context, nc net.Conn, address string, cfg *tls.Config)
 }
 
 // relay gives a socket for the driver, which speaks no TLS: what goes in comes out of
-// tc, and the other way round. The end of one is that of the other.
-func relay(tc *tls.Conn) (net.Conn, error) {
+// tc, and the other way round. The end of one is that of the other. A server that takes
+// nothing for that long is lost, as it is for the driver, and what it has not taken is
+// discarded: the driver sends it over another connection.
+func relay(tc *tls.Conn, patience time.Duration) (net.Conn, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -77,18 +80,37 @@ func relay(tc *tls.Conn) (net.Conn, error) {
 	}
 	near := ends[0]
 	go func() {
-		pump(tc, near)
-		_ = tc.CloseWrite() // after the driver's DISC, if it has sent one
-		tc.Close()
+		if err := pump(impatient{tc, patience}, near); errors.Is(err, os.ErrDeadlineExceeded) {
+			if t, ok := tc.NetConn().(*net.TCPConn); ok {
+				_ = t.SetLinger(0)
+			}
+			tc.NetConn().Close()
+		}
+		tc.Close() // with a notice, after the driver's DISC if it has sent one
 	}()
 	go func() {
-		pump(near, tc)
+		_ = pump(near, tc) // the driver tells that a connection is lost
 		near.Close()
 	}()
 	return ends[1], nil
 }
 
-// pump copies until one end fails, and hides from io what it would do with a socket.
-func pump(to io.Writer, from io.Reader) {
-	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, relayBuffer))
+// impatient fails a write that takes too long.
+type impatient struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (c impatient) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// pump copies until one end fails, or from ends. It hides from io what it would do with a
+// socket.
+func pump(to io.Writer, from io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, relayBuffer))
+	return err
 }

@@ -5,9 +5,11 @@ package nbdattach
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"pathgate/gateway/nbd"
 	"pathgate/integration/certs"
@@ -51,6 +53,26 @@ func TestAttachTLS(t *testing.T) {
 	}
 }
 
+// relayed gives both ends of a relay over TLS.
+func relayed(t *testing.T, patience time.Duration) (server, driver net.Conn) {
+	t.Helper()
+	ca := certs.New(t, "test CA")
+	near, far := net.Pipe()
+	tc := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{ca.Server("gateway.example")}})
+	client := tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "gateway.example"})
+	shaken := make(chan error, 1)
+	go func() { shaken <- tc.Handshake() }()
+	if err := errors.Join(client.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	driver, err := relay(client, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tc.Close(); driver.Close() })
+	return tc, driver
+}
+
 // TestRelayEnds: the end of one side of a relay is that of the other.
 func TestRelayEnds(t *testing.T) {
 	for name, end := range map[string]func(server, driver net.Conn) (other net.Conn){
@@ -58,36 +80,33 @@ func TestRelayEnds(t *testing.T) {
 		"driver": func(server, driver net.Conn) net.Conn { driver.Close(); return server },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ca := certs.New(t, "test CA")
-			near, far := net.Pipe()
-			server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{ca.Server("gateway.example")}})
-			defer server.Close()
-			client := tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "gateway.example"})
-			shaken := make(chan error, 1)
-			go func() { shaken <- server.Handshake() }()
-			if err := errors.Join(client.Handshake(), <-shaken); err != nil {
-				t.Fatal(err)
-			}
-			driver, err := relay(client)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer driver.Close()
+			server, driver := relayed(t, time.Minute)
 			go func() { _, _ = server.Write([]byte("to the driver")) }()
 			got := make([]byte, 13)
-			if _, err := driver.Read(got); err != nil || string(got) != "to the driver" {
+			if _, err := io.ReadFull(driver, got); err != nil || string(got) != "to the driver" {
 				t.Errorf("%q, %v", got, err)
 			}
 			if _, err := driver.Write([]byte("to the server")); err != nil {
 				t.Error(err)
 			}
-			if _, err := server.Read(got); err != nil || string(got) != "to the server" {
+			if _, err := io.ReadFull(server, got); err != nil || string(got) != "to the server" {
 				t.Errorf("%q, %v", got, err)
 			}
 			if n, err := end(server, driver).Read(got); err == nil {
 				t.Errorf("%d bytes after the end", n)
 			}
 		})
+	}
+}
+
+// TestRelayLost: a server that takes nothing is given up.
+func TestRelayLost(t *testing.T) {
+	_, driver := relayed(t, 20*time.Millisecond)
+	if _, err := driver.Write([]byte("to the server")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := driver.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d bytes", n)
 	}
 }
 

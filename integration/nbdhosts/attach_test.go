@@ -23,7 +23,7 @@ func TestAttach(t *testing.T) {
 	h.run(t, "attach vm1/root --nbd-device /dev/nbd0 --server %s:%s --timeout 3s", server, port)
 	b.clients(t, 4)
 	demand(t, h.run(t, "cat /run/attach/out /run/attach/log"), "/dev/nbd0\n", "pathgate: /dev/nbd0 is vm1/root, 64MiB, connections: 4\n")
-	h.sees(t, "nbd0", "131072 0 512 write back 1 discard pathgate:vm1/root")
+	h.sees(t, "nbd0", "131072 0 512/512 write back 1 discard 0 pathgate:vm1/root")
 
 	h.run(t, "files start /dev/nbd0\nmore 2")
 	b.paths[0].MustSet(proxy.Fault{Kind: proxy.BlackHole})

@@ -184,7 +184,8 @@ func (h *host) status(t *testing.T, want int, script string) string {
 }
 
 // sees wants what the kernel takes a device for: its size in sectors, read-only, logical
-// block, cache, FUA, whether it discards, and its export.
+// and physical block, cache, FUA, whether it discards, rotational (which Linux 6.1 does not
+// take from the server) and its export.
 func (h *host) sees(t *testing.T, device, want string) {
 	t.Helper()
 	if got := strings.TrimSpace(h.run(t, "seen %s", device)); got != want {

@@ -27,10 +27,10 @@ func TestLongAttachFlags(t *testing.T) {
 	h := boot(t)
 	server, port := b.server(t)
 	for i, tt := range []struct{ disk, options, want string }{
-		{"vm1/root", "", "65536 0 512 write back 1 discard pathgate:vm1/root"},
-		{"vm1/fixed", "", "65536 1 512 write back 1 none pathgate:vm1/fixed"},
-		{"vm1/root", "--read-only", "65536 1 512 write back 1 discard pathgate:vm1/root"},
-		{"vm2/large", "", "32768 0 4096 write back 1 discard pathgate:vm2/large"},
+		{"vm1/root", "", "65536 0 512/512 write back 1 discard 0 pathgate:vm1/root"},
+		{"vm1/fixed", "", "65536 1 512/512 write back 1 none 0 pathgate:vm1/fixed"},
+		{"vm1/root", "--read-only", "65536 1 512/512 write back 1 discard 0 pathgate:vm1/root"},
+		{"vm2/large", "", "32768 0 4096/4096 write back 1 discard 0 pathgate:vm2/large"},
 	} {
 		h.run(t, "attach %s --nbd-device /dev/nbd%d --server %s:%s %s", tt.disk, i, server, port, tt.options)
 		h.sees(t, fmt.Sprintf("nbd%d", i), tt.want)

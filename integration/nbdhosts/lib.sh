@@ -35,10 +35,9 @@ attach() {
 seen() {
 	cd /sys/block/$1 || return 1
 	q() { cat queue/$1; }
-	[ "$(q physical_block_size)" = "$(q logical_block_size)" ] && [ "$(q max_sectors_kb)" -gt 0 ] || q physical_block_size
 	discard=none
 	[ "$(q discard_max_bytes)" = 0 ] || discard=discard
-	echo "$(cat size) $(cat ro) $(q logical_block_size) $(q write_cache) $(q fua) $discard $(cat backend)"
+	echo "$(cat size) $(cat ro) $(q logical_block_size)/$(q physical_block_size) $(q write_cache) $(q fua) $discard $(q rotational) $(cat backend)"
 	cd /root
 }
 
