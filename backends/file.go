@@ -26,14 +26,15 @@ type File struct {
 	fd       int // of f, for the system calls that os does not have
 	block    bool
 	quick    quickness
-	info     Info
 	pool     *Pool
 	watchers Watchers
 	workers  sync.WaitGroup
 	closing  sync.Once
 	closeErr error
+	growing  sync.Mutex // held over a growth; taken before mu
 
 	mu      sync.Mutex
+	info    Info // its Size grows, the rest never changes
 	wake    sync.Cond
 	ready   *fileOp // head of the queue, linked by next
 	last    *fileOp // its tail
@@ -70,12 +71,16 @@ type cohort struct {
 func (c *cohort) RunBatch(b *Batch) { c.done(b, Done()) }
 
 // Info describes the disk.
-func (d *File) Info() Info { return d.info }
+func (d *File) Info() Info {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.info
+}
 
 // Grant gives the credits of a connection.
 func (d *File) Grant(*Origin) *Grant { return NewGrant(memCommands, d.pool) }
 
-// Watch never calls fn: the size of a file disk is fixed when it is opened.
+// Watch has fn called after the disk has grown (Grow).
 func (d *File) Watch(fn func(Change)) (stop func()) { return d.watchers.Watch(fn) }
 
 // Close carries out what was accepted, makes it durable and closes the file.

@@ -13,12 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxFileSize is more than any file can have.
+const maxFileSize = 1 << 62
+
 // FileOptions say how a file becomes a disk.
 type FileOptions struct {
 	// Size in bytes; 0: that of the file. A regular file that does not exist,
 	// or is shorter, is made sparse up to Size; a longer one, or a block
 	// device, is used up to Size. A multiple of BlockSize.
 	Size uint64
+	// Grows: a regular file that is longer than Size is used whole, since it has grown.
+	Grows bool
 	// BlockSize is the logical block, 512 or 4096. 0: 512, or the sector size
 	// of a block device.
 	BlockSize uint32
@@ -109,15 +114,15 @@ func (d *File) measure(path string, o FileOptions) error {
 	d.info.PhysicalBlock = max(d.info.PhysicalBlock, d.info.LogicalBlock)
 	d.info.MaxCompare = d.info.LogicalBlock // a read may see a part of more
 	unit := uint64(d.info.LogicalBlock)
-	if o.Size == 0 {
-		o.Size = uint64(size) / unit * unit
+	if whole := uint64(size) / unit * unit; o.Size == 0 || o.Grows && !d.block {
+		o.Size = max(o.Size, whole)
 	}
 	switch {
 	case o.Size == 0:
 		return fmt.Errorf("%s is empty: give it a size", path)
 	case o.Size%unit != 0:
 		return fmt.Errorf("%s: size %d is not a multiple of the block size %d", path, o.Size, unit)
-	case o.Size > 1<<62:
+	case o.Size > maxFileSize:
 		return fmt.Errorf("%s: size %d is more than a file can have", path, o.Size)
 	case o.Size > uint64(size) && (o.ReadOnly || d.block):
 		return fmt.Errorf("%s has %d bytes, the disk needs %d", path, size, o.Size)
