@@ -154,7 +154,7 @@ func TestB47EveryDialect(t *testing.T) {
 			{"zeroes", nc.Asked{Cmd: nc.CmdWriteZeroes, Flags: nc.FlagNoHole, Length: 4096}, 0},
 			{"B52 status without a context", nc.Asked{Cmd: nc.CmdBlockStatus, Length: 4096}, nc.EINVAL},
 			{"unknown command", nc.Asked{Cmd: 99, Length: 4096}, nc.EINVAL},
-			{"resize, which is not offered", nc.Asked{Cmd: 8, Offset: 1 << 20}, nc.EINVAL},
+			{"resize, which is not offered", nc.Asked{Cmd: nc.CmdResize, Offset: 1 << 20}, nc.EINVAL},
 			{"unknown flag on WRITE", nc.Asked{Cmd: nc.CmdWrite, Flags: 1 << 9, Payload: data}, nc.EINVAL},
 			{"flag of another command", nc.Asked{Cmd: nc.CmdWrite, Flags: nc.FlagReqOne, Payload: data}, nc.EINVAL},
 			{"B50 read beyond the end", nc.Asked{Cmd: nc.CmdRead, Offset: diskSize, Length: 512}, nc.EINVAL},
@@ -207,7 +207,7 @@ func TestB49ExtendedLengths(t *testing.T) {
 		}
 	}
 	// A payload where none belongs is consumed; one that is too long is not.
-	for _, cmd := range []nc.Command{nc.CmdRead, nc.CmdFlush, nc.CmdTrim, nc.CmdBlockStatus, 99} {
+	for _, cmd := range []nc.Command{nc.CmdRead, nc.CmdFlush, nc.CmdTrim, nc.CmdBlockStatus, nc.CmdResize, 99} {
 		for _, n := range []int{1, 12, 4096, 1 << 20} {
 			a := r.do(t, nc.Extended, nc.Asked{Cmd: cmd, Payload: make([]byte, n)})
 			if a.Errno != nc.EINVAL {

@@ -11,6 +11,7 @@ type command struct {
 	needs   txFlags // the export has to have said one of these; 0: always there
 	changes bool    // refused on a read-only export
 	payload bool    // length is that of a payload, in either direction
+	resize  bool    // the offset is a size, and op nothing
 	beyond  errno   // error of a range that ends behind the export
 }
 
@@ -30,6 +31,7 @@ var commands = [...]command{
 		needs: txSendWriteZeroes, changes: true, beyond: errNoSpace,
 	},
 	cmdBlockStatus: {op: backends.BlockStatus, flags: cmdFlagFUA | cmdFlagReqOne, beyond: errInval},
+	cmdResize:      {resize: true, flags: cmdFlagFUA, needs: txSendResize, changes: true},
 }
 
 // terms are what a connection has negotiated.
@@ -49,6 +51,7 @@ var (
 	refusedUnasked  = refusal{errInval, "command was not offered"}
 	refusedContext  = refusal{errInval, "no such metadata context was negotiated"}
 	refusedFlush    = refusal{errInval, "flush has neither offset nor length"}
+	refusedSize     = refusal{errInval, "resize has a length, or a size not in whole blocks"}
 	refusedAlign    = refusal{errInval, "range is empty or not made of whole blocks"}
 	refusedPayload  = refusal{errInval, "longer than the maximum payload"}
 	refusedLong     = refusal{errOverflow, "longer than the maximum payload"}
@@ -73,7 +76,7 @@ func (t *terms) flags(c *command) uint16 {
 // check gives what h asks for, or why it is refused. A payload has to be consumed
 // either way.
 func (t *terms) check(h *header, g *geometry) (*command, refusal) {
-	if int(h.cmd) >= len(commands) || commands[h.cmd].op == 0 {
+	if int(h.cmd) >= len(commands) || commands[h.cmd].op == 0 && !commands[h.cmd].resize {
 		return nil, refusedCommand
 	}
 	c := &commands[h.cmd]
@@ -86,6 +89,11 @@ func (t *terms) check(h *header, g *geometry) (*command, refusal) {
 		return nil, refusedUnasked
 	case c.op == backends.BlockStatus && h.contexts == 0:
 		return nil, refusedContext
+	case c.resize:
+		if h.length != 0 || h.offset&g.blockMask != 0 {
+			return nil, refusedSize
+		}
+		return c, refusal{}
 	case c.op == backends.Flush:
 		if h.offset != 0 || h.length != 0 {
 			return nil, refusedFlush

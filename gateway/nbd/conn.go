@@ -64,6 +64,7 @@ type conn struct {
 	mu       sync.Mutex
 	deadline time.Time // read deadline after stop; guarded by mu
 	lost     error     // why writing failed; guarded by mu
+	resizes  []*task   // RESIZEs, the first of them under way; guarded by mu
 
 	// Owned by the connection's goroutine.
 	handle   Handle

@@ -9,10 +9,10 @@
 // Fixed newstyle negotiation with EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO,
 // STRUCTURED_REPLY, EXTENDED_HEADERS, LIST_META_CONTEXT and SET_META_CONTEXT, and
 // transmission in one of three dialects (chunk.go): READ, WRITE, FLUSH, TRIM,
-// CACHE, WRITE_ZEROES, BLOCK_STATUS, DISC; FUA on every command. Many requests
-// are in flight per connection and replies go out as requests end, in any order.
-// Every other option is answered with ERR_UNSUP. RESIZE is not offered: the size
-// of a disk is its configuration's.
+// CACHE, WRITE_ZEROES, BLOCK_STATUS, DISC; FUA on every command; RESIZE where
+// [Handle.Resize] says how (resize.go). Many requests are in flight per connection and
+// replies go out as requests end, in any order. Every other option is answered with
+// ERR_UNSUP.
 //
 // Metadata contexts of every export (meta.go, status.go): base:allocation, as the
 // device tells it, and pathgate:paths, whose flags are [PathsDegraded],
@@ -30,8 +30,8 @@
 //     payload are appended to the connection's stream.Queue; the batch of that
 //     goroutine flushes the queue once.
 //
-// Nothing of this allocates, but for BLOCK_STATUS, and no request has a goroutine
-// of its own. The header of a READ, or of its chunks, is made when all data is
+// Nothing of this allocates, but for BLOCK_STATUS and RESIZE, and no request has a
+// goroutine of its own but the RESIZEs of a connection, which share one. The header of a READ, or of its chunks, is made when all data is
 // there, so an error after the header, which would force a disconnect, cannot
 // happen.
 //

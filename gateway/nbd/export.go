@@ -10,8 +10,8 @@ import (
 	"pathgate/backends"
 )
 
-// Errors that an ExportSource returns, wrapped or not; any other one is
-// reported to the client as if it were ErrUnknownExport.
+// Errors that an ExportSource returns, wrapped or not; any other one of Open is
+// reported to the client as if it were ErrUnknownExport. The last three are Resize's.
 var (
 	// ErrUnknownExport: there is no such export for this peer, or it cannot be
 	// used now.
@@ -21,6 +21,12 @@ var (
 	ErrNotPermitted = errors.New("export not permitted")
 	// ErrShutdown: the server or the export is being stopped.
 	ErrShutdown = errors.New("export is being shut down")
+	// ErrShrink: an export does not become smaller.
+	ErrShrink = errors.New("export never shrinks")
+	// ErrTooLarge: it may not become that large.
+	ErrTooLarge = errors.New("larger than the export may become")
+	// ErrNoSpace: there is no room for it to become that large.
+	ErrNoSpace = errors.New("not enough space to grow")
 )
 
 // ExportSource is where a Server finds its exports. Safe for concurrent use.
@@ -62,6 +68,11 @@ type Handle struct {
 	Origin *backends.Origin
 	// Memory counts the replies that wait for the client; empty: nothing does.
 	Memory backends.Account
+	// Resize has the device become size bytes long, a multiple of its logical block, and
+	// returns when that is durable and the device's watchers have been told. Safe for
+	// concurrent use; asked for the size that there is, it does nothing. It fails with one
+	// of the errors above, or any other, which is told as EIO. nil: RESIZE is not offered.
+	Resize func(size uint64) error
 	// Single: the client is not told that it may use several connections.
 	Single bool
 	// Others tells whether the same client uses the export over another connection too:
@@ -80,6 +91,9 @@ func (h *Handle) flags(info *backends.Info) txFlags {
 	f := exportFlags(info.Caps)
 	if h.Single {
 		f &^= txCanMultiConn
+	}
+	if h.Resize != nil && f&txReadOnly == 0 {
+		f |= txSendResize
 	}
 	return f
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +30,31 @@ type fuzzBed struct {
 	dev    *testDevice
 	source *source
 	pool   *backends.Pool
+
+	mu      sync.Mutex
+	resizes []uint64 // sizes that were asked for
+	growing int      // of them are under way
+	beside  bool     // two were at once
+}
+
+// grow takes any size up to twice the disk's, and changes nothing.
+func (f *fuzzBed) grow(size uint64) error {
+	f.mu.Lock()
+	f.resizes = append(f.resizes, size)
+	f.growing++
+	f.beside = f.beside || f.growing > 1
+	f.mu.Unlock()
+	runtime.Gosched()
+	f.mu.Lock()
+	f.growing--
+	f.mu.Unlock()
+	switch {
+	case size < fuzzDisk:
+		return ErrShrink
+	case size > 2*fuzzDisk:
+		return ErrTooLarge
+	}
+	return nil
 }
 
 func newFuzzBed(tb testing.TB) *fuzzBed {
@@ -36,6 +63,7 @@ func newFuzzBed(tb testing.TB) *fuzzBed {
 	d.info.Degraded = []backends.Range{{Offset: 4096, Length: 8192}}
 	f := &fuzzBed{dev: d, pool: backends.NewPool(fuzzCommands, fuzzBytes)}
 	f.source = newSource().add("x", &pooled{d, f.pool})
+	f.source.grow = f.grow
 	f.bed = serve(tb, Config{Exports: f.source, MaxPending: 64 << 10})
 	return f
 }
@@ -69,6 +97,17 @@ func (f *fuzzBed) idle(t *testing.T) {
 		}
 	}
 	f.dev.set(func() { f.dev.log = f.dev.log[:0] })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, size := range f.resizes {
+		if size&511 != 0 {
+			t.Errorf("the export was asked to have %d bytes", size)
+		}
+	}
+	if f.growing != 0 || f.beside {
+		t.Errorf("%d growths have not ended, several at once: %v", f.growing, f.beside)
+	}
+	f.resizes = f.resizes[:0]
 }
 
 // asked is one request of an input, as the document reads it.
@@ -115,8 +154,12 @@ func readRequests(d nc.Dialect, selected []uint32, input []byte) (list []*asked,
 			return list, true
 		}
 		a.narrow(input[:payload])
-		a.refuse = a.refuse || a.Length > fuzzDisk || a.Offset > fuzzDisk-a.Length || (a.Offset|a.Length)&511 != 0 ||
-			a.Cmd > nc.CmdBlockStatus || a.Cmd == nc.CmdBlockStatus && len(selected) == 0
+		if a.Cmd == nc.CmdResize { // extension-resize: the offset is the new size
+			a.refuse = a.refuse || a.Length != 0 || a.Offset&511 != 0 || a.Offset < fuzzDisk || a.Offset > 2*fuzzDisk
+		} else {
+			a.refuse = a.refuse || a.Length > fuzzDisk || a.Offset > fuzzDisk-a.Length || (a.Offset|a.Length)&511 != 0 ||
+				a.Cmd > nc.CmdBlockStatus || a.Cmd == nc.CmdBlockStatus && len(selected) == 0
+		}
 		input = input[payload:]
 		list = append(list, a)
 	}
@@ -331,6 +374,9 @@ func conversations(d nc.Dialect) [][]byte {
 		say(nc.Asked{Cmd: nc.CmdWriteZeroes, Flags: nc.FlagFastZero | nc.FlagNoHole | nc.FlagFUA, Length: fuzzDisk},
 			nc.Asked{Cmd: nc.CmdTrim, Length: fuzzDisk}, nc.Asked{Cmd: nc.CmdCache, Length: 4096}),
 		say(nc.Asked{Cmd: nc.CmdBlockStatus, Length: fuzzDisk}, nc.Asked{Cmd: nc.CmdBlockStatus, Flags: nc.FlagReqOne, Offset: 4096, Length: 65536}),
+		say(nc.Asked{Cmd: nc.CmdResize, Offset: 2 * fuzzDisk}, nc.Asked{Cmd: nc.CmdResize, Offset: fuzzDisk, Flags: nc.FlagFUA},
+			nc.Asked{Cmd: nc.CmdResize, Offset: 1<<64 - 1}, nc.Asked{Cmd: nc.CmdResize, Offset: 2 * fuzzDisk, Length: 512},
+			nc.Asked{Cmd: nc.CmdResize}, nc.Asked{Cmd: nc.CmdWriteZeroes, Length: fuzzDisk}),
 		append(say(nc.Asked{Cmd: nc.CmdRead, Length: 4096}, nc.Asked{Cmd: nc.CmdDisc}), "more"...),
 		nc.Request{Magic: 7}.Append(nil),
 		say(nc.Asked{Cmd: nc.CmdWrite, Flags: nc.FlagPayloadLen, Length: 1 << 26}),
@@ -344,6 +390,7 @@ func conversations(d nc.Dialect) [][]byte {
 	if d == nc.Extended {
 		all = append(all,
 			say(nc.Asked{Cmd: nc.CmdBlockStatus, Payload: filter}, nc.Asked{Cmd: nc.CmdBlockStatus, Payload: append(filter, filter[8:]...)},
+				nc.Asked{Cmd: nc.CmdResize, Offset: 2 * fuzzDisk, Payload: filter},
 				nc.Asked{Cmd: nc.CmdTrim, Payload: filter}, nc.Asked{Cmd: nc.CmdTrim, Length: 1 << 40}),
 			say(nc.Asked{Cmd: nc.CmdWrite, Length: 512}))
 	}

@@ -23,6 +23,7 @@ type source struct {
 	devs  map[string]backends.Device
 	open  func(ctx context.Context, name string, mode Mode) error // nil: at once
 	peer  func(*Peer) error                                       // nil: everyone may
+	grow  func(size uint64) error                                 // Handle.Resize
 	opens int
 	uses  int // handles that are open
 }
@@ -69,6 +70,7 @@ func (s *source) Open(ctx context.Context, name string, peer Peer, mode Mode) (H
 		Export: Export{Name: name, Description: "disk " + name}, Device: d,
 		Origin: &backends.Origin{Disk: name, Connection: peer.Connection},
 		Close:  func() { s.count(-1) },
+		Resize: s.grow,
 	}, nil
 }
 

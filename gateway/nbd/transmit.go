@@ -147,6 +147,10 @@ func (c *conn) request(h *header, geo *geometry) error {
 		t.query = h.query()
 	default:
 	}
+	if cmd.resize {
+		c.resize(t)
+		return nil
+	}
 	c.begin(t, geo)
 	return nil
 }

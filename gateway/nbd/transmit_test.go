@@ -66,7 +66,7 @@ func TestB47CommandsAndFlags(t *testing.T) {
 		{"B52 DF without structured replies", nc.CmdRead, nc.FlagDF, 512, nc.EINVAL},
 		{"REQ_ONE on READ", nc.CmdRead, nc.FlagReqOne, 512, nc.EINVAL},
 		{"B52 BLOCK_STATUS without a context", nc.CmdBlockStatus, 0, 512, nc.EINVAL},
-		{"RESIZE", 8, 0, 512, nc.EINVAL},
+		{"RESIZE", nc.CmdResize, 0, 512, nc.EINVAL},
 		{"unknown command", 0xffff, nc.FlagFUA, 512, nc.EINVAL},
 	}
 	for _, tt := range tests {

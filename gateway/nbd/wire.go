@@ -90,6 +90,7 @@ const (
 	txSendWriteZeroes txFlags = 1 << 6
 	txSendDF          txFlags = 1 << 7
 	txCanMultiConn    txFlags = txFlags(protocol.NEGOTIATION_REPLY_FLAGS_CAN_MULTI_CONN)
+	txSendResize      txFlags = 1 << 9
 	txSendCache       txFlags = 1 << 10
 	txSendFastZero    txFlags = 1 << 11
 	txStatusPayload   txFlags = 1 << 12
@@ -105,6 +106,7 @@ const (
 	cmdCache       = uint16(5)
 	cmdWriteZeroes = uint16(6)
 	cmdBlockStatus = uint16(7)
+	cmdResize      = uint16(8)
 )
 
 // Command flags (NBD proto.md "Command flags").

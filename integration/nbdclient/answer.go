@@ -52,6 +52,15 @@ func (a *Answer) Take(c *Chunk, raw *Raw) error {
 	if a.Done && a.Errno == 0 {
 		return a.complete()
 	}
+	return a.failed()
+}
+
+// failed checks a reply that tells an error, as far as a command has errors of its own.
+func (a *Answer) failed() error {
+	resize := []Errno{0, EPERM, EIO, ENOSPC, ESHUTDOWN, EINVAL} // EINVAL: not offered, or makes no sense
+	if a.Cmd == CmdResize && !slices.Contains(resize, a.Errno) {
+		return fmt.Errorf("a RESIZE ends with %v", a.Errno)
+	}
 	return nil
 }
 
@@ -70,7 +79,7 @@ func (a *Answer) simple(c *Chunk, raw *Raw) error {
 		a.Data, err = raw.Read(int(a.Length))
 		return err
 	}
-	return nil
+	return a.failed()
 }
 
 func (a *Answer) chunk(c *Chunk) error {

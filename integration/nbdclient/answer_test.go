@@ -55,6 +55,7 @@ func TestAnswer(t *testing.T) {
 	ask := Asked{Cmd: CmdBlockStatus, Offset: 1000, Length: 100}
 	one := Asked{Cmd: CmdBlockStatus, Flags: FlagReqOne, Offset: 1000, Length: 100}
 	write := Asked{Cmd: CmdWrite}
+	resize := Asked{Cmd: CmdResize, Offset: 1 << 20}
 	none := Chunk{Type: ChunkNone}
 	tests := []struct {
 		name   string
@@ -67,6 +68,9 @@ func TestAnswer(t *testing.T) {
 		{"an error behind a part", read, final(data(1000, 50), failed(5, 3, 3)), ""},
 		{"simple error of a write", write, []Chunk{{Simple: true, Errno: EIO}}, ""},
 		{"success of a write", write, final(none), ""},
+		{"success of a resize", resize, final(none), ""},
+		{"simple success of a resize", resize, []Chunk{{Simple: true}}, ""},
+		{"resize without room", resize, final(failed(28, 3, 3)), ""},
 		{"status", ask, final(status(1, 60, 0, 40, 3), status(2, 10, 1)), ""},
 		{"status beyond the range", ask, final(status(1, 60, 0, 400, 3), status(2, 10, 1)), ""},
 
@@ -89,6 +93,9 @@ func TestAnswer(t *testing.T) {
 		{"two errors", read, final(failed(5, 0, 0), failed(5, 0, 0)), "second"},
 		{"simple reply to a READ", read, []Chunk{{Simple: true, Errno: EIO}}, "simple"},
 		{"simple success of a status", ask, []Chunk{{Simple: true}}, "simple"},
+		{"an error that is none of a resize", resize, final(failed(95, 0, 0)), "RESIZE ends with"},
+		{"the same in a simple reply", resize, []Chunk{{Simple: true, Errno: EOVERFLOW}}, "RESIZE ends with"},
+		{"content for a resize", resize, final(data(1<<20, 1)), "content"},
 		{"content for a write", write, final(data(0, 1)), "content"},
 		{"status for a read", read, final(status(1, 100, 0)), "in the reply to READ"},
 		{"one context is missing", ask, final(status(1, 100, 0)), "1 contexts, want 2"},

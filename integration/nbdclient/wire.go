@@ -100,11 +100,12 @@ const (
 	CmdCache       Command = 5
 	CmdWriteZeroes Command = 6
 	CmdBlockStatus Command = 7
+	CmdResize      Command = 8 // of branch extension-resize: Offset is the new size
 )
 
 // String returns the name of the command as the protocol text writes it.
 func (c Command) String() string {
-	names := [...]string{"READ", "WRITE", "DISC", "FLUSH", "TRIM", "CACHE", "WRITE_ZEROES", "BLOCK_STATUS"}
+	names := [...]string{"READ", "WRITE", "DISC", "FLUSH", "TRIM", "CACHE", "WRITE_ZEROES", "BLOCK_STATUS", "RESIZE"}
 	if int(c) < len(names) {
 		return names[c]
 	}
