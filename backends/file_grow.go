@@ -20,6 +20,9 @@ var (
 	ErrNoSpace = errors.New("not enough space in the file system")
 )
 
+// CanGrow tells whether Grow can succeed.
+func (d *File) CanGrow() bool { return !d.block && !d.Info().Caps.Has(ReadOnly) }
+
 // Grow makes the disk size bytes long, a multiple of its logical block, and returns
 // when that is durable and Info and the watchers have it. What is new takes no room
 // and reads as zeros. Unless thin, the file system has to have as much room free as

@@ -89,7 +89,9 @@ type foundDisk struct {
 // findFile opens the disk's file.
 func (g *Gateway) findFile(f *foundDisk) error {
 	c := f.disk.cfg
-	file, err := backends.OpenFile(c.File, backends.FileOptions{Size: uint64(c.Size), BlockSize: c.BlockSize, ReadOnly: c.ReadOnly})
+	file, err := backends.OpenFile(c.File, backends.FileOptions{
+		Size: uint64(c.Size), Grows: c.MaxSize > 0, BlockSize: c.BlockSize, ReadOnly: c.ReadOnly,
+	})
 	if err != nil {
 		return err
 	}

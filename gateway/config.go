@@ -186,6 +186,13 @@ type DiskConfig struct {
 	// Size of a file disk, a multiple of 512. 0: the file's or device's own size;
 	// otherwise a missing file is made with this size. Unused with extents.
 	Size Size
+	// MaxSize is how far a file disk may grow while it is used. Its size is then that of
+	// its file, and at least Size. 0: an administrator decides, if Size is 0 too. Unused
+	// with extents and ReadOnly.
+	MaxSize Size
+	// ClientResize says whether NBD clients may have the disk grow, up to MaxSize, which
+	// has to be set then. Default: off.
+	ClientResize ClientResize
 	// BlockSize is the logical block of a file disk, 512 or 4096 bytes. 0: 512, or that
 	// of the block device. With extents it is that of the LUN.
 	BlockSize uint32

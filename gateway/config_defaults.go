@@ -28,7 +28,7 @@ func defaultTarget() TargetConfig {
 func defaultVM() VMConfig { return VMConfig{Priority: defaultPriority, Clients: ClientsExclusive} }
 
 func defaultDisk() DiskConfig {
-	return DiskConfig{Open: OpenWait, MultiConn: MultiConnAuto, Share: defaultDiskShare()}
+	return DiskConfig{Open: OpenWait, MultiConn: MultiConnAuto, ClientResize: ClientResizeOff, Share: defaultDiskShare()}
 }
 
 // defaultLUNRule needs the timeouts, since QuiesceTime has its default there.

@@ -226,7 +226,7 @@ func (d *decoder) vm(v value, key string) VMConfig {
 func (d *decoder) disk(v value, key string, vm *VMConfig) DiskConfig {
 	k := defaultDisk()
 	k.Clients = vm.Clients
-	known := []string{"name", "lun", "offset", "size", "extents", "file", "block-size", "read-only", "open", "all-paths-down", "lun-id", "clients", "multi-conn"}
+	known := []string{"name", "lun", "offset", "size", "extents", "file", "block-size", "read-only", "open", "all-paths-down", "lun-id", "clients", "multi-conn", "max-size", "client-resize"}
 	o := d.object(v, key, append(known, diskShareKeys()...)...)
 	o.require("name")
 	o.text("name", &k.Name, checkName)
@@ -237,6 +237,7 @@ func (d *decoder) disk(v value, key string, vm *VMConfig) DiskConfig {
 	enum(o, "multi-conn", &k.MultiConn, MultiConnAuto, MultiConnAlways, MultiConnNever)
 	parsed(o, "all-paths-down", &k.AllPathsDown, parseAllPathsDown, "auto, queue, fail, or a time from 100ms to 24h")
 	d.diskShare(o, &k.Share)
+	d.diskResize(o, key, &k)
 	kinds := 0
 	for _, name := range []string{"lun", "extents", "file"} {
 		if o.has(name) {

@@ -72,8 +72,8 @@ func TestExampleParses(t *testing.T) {
 			Scheduler: defaultScheduler(), QueueCommands: 1024, QueueBytes: 64 << 20,
 		}},
 		VMs: []VMConfig{{Name: "vm1", Priority: 5, Clients: ClientsExclusive, Disks: []DiskConfig{
-			{Name: "root", Extents: []ExtentConfig{{"vmhba0:0:1", 0, 64 << 20}}, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, Share: DiskShare{Shares: 1000}},
-			{Name: "scratch", File: "/var/lib/pathgate/vm1-scratch.img", Size: 1 << 30, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, Share: DiskShare{Shares: 1000}},
+			{Name: "root", Extents: []ExtentConfig{{"vmhba0:0:1", 0, 64 << 20}}, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, ClientResize: ClientResizeOff, Share: DiskShare{Shares: 1000}},
+			{Name: "scratch", File: "/var/lib/pathgate/vm1-scratch.img", Size: 1 << 30, Open: OpenWait, Clients: ClientsExclusive, MultiConn: MultiConnAuto, ClientResize: ClientResizeOff, Share: DiskShare{Shares: 1000}},
 		}}},
 		NBD: NBDConfig{
 			Listen:   []NBDListener{{ListenAddr: ListenAddr{"unix", "/run/pathgate/nbd.sock"}}, {ListenAddr: ListenAddr{"tcp", "127.0.0.1:10809"}}},

@@ -148,6 +148,8 @@ const (
 	KindDiskOwnedElsewhere // a client was refused: another one has the disk
 	KindDiskTakenOver      // a client got the disk that another one had
 	KindDiskReleased       // an administrator took it from its clients
+	KindDiskResized        // it has grown, as a client or an administrator wanted
+	KindDiskResizeFailed   // it could not
 
 	KindQueuePark   // requests of a device wait; the detail "reason" says for what
 	KindQueueUnpark // they go on
@@ -208,6 +210,8 @@ var kindNames = [...]string{
 	KindDiskOwnedElsewhere:  "disk-owned-elsewhere",
 	KindDiskTakenOver:       "disk-taken-over",
 	KindDiskReleased:        "disk-released",
+	KindDiskResized:         "disk-resized",
+	KindDiskResizeFailed:    "disk-resize-failed",
 	KindQueuePark:           "queue-park",
 	KindQueueUnpark:         "queue-unpark",
 	KindConfigLoaded:        "config-loaded",

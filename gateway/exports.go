@@ -59,6 +59,7 @@ func (x *exports) Open(ctx context.Context, name string, peer nbd.Peer, mode nbd
 		Origin: &backends.Origin{VM: d.VM(), Disk: d.cfg.Name, Connection: peer.Connection, Priority: d.Disk.Priority()},
 	}
 	h.Single = d.cfg.MultiConn.single(&peer)
+	h.Resize = x.resize(d, &peer)
 	if mode != nbd.Use {
 		return h, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func (v *validator) config(files bool) {
 	v.filesOnce()
 	if files {
 		v.secrets()
+		v.growingFiles(os.Stat)
 	}
 }
 
@@ -144,6 +146,7 @@ func (v *validator) vms() {
 			v.unique(disks, d.Name, at+".name", "disk names are unique in a VM")
 			v.diskExtents(d, at)
 			v.diskShare(d, at)
+			v.diskResize(&d, at)
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 func newDiskCmd(to *target) *cobra.Command {
 	return asGroup(&cobra.Command{
 		Use:   "disk",
-		Short: "Show virtual disks, and take one from its clients",
+		Short: "Show virtual disks, take one from its clients, make one grow",
 		Long:  `A disk is what a VM sees: parts of LUNs, or a file. VM/DISK is its export name.`,
-	}, newDiskListCmd(to), newDiskReleaseCmd(to))
+	}, newDiskListCmd(to), newDiskReleaseCmd(to), newDiskResizeCmd(to))
 }
 
 // newDiskListCmd makes "pathgate disk list".

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"pathgate/gateway/control"
@@ -39,6 +40,28 @@ func (s *fakeState) ReleaseDisk(disk string) ([]string, error) {
 		return nil, nil
 	}
 	return []string{"process 4711 (qemu-system-x86) of uid 64055 over NBD"}, nil
+}
+
+// ResizeDisk implements control.ResizeSource: vm1/root has 64 MiB, of at most 1 GiB.
+func (s *fakeState) ResizeDisk(disk string, size uint64, thin bool) (uint64, error) {
+	switch {
+	case disk != "vm1/root":
+		return 0, control.Conflict(errors.New("the disk has a fixed size: it is only read"))
+	case size%512 != 0:
+		return 0, control.Invalid(errors.New("not in whole blocks, of 512 bytes"))
+	case size > 1<<30 && !thin:
+		return 0, control.Conflict(errors.New("not enough space in the file system"))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.disks {
+		if d := &s.disks[i]; d.Name == disk {
+			from := d.Size
+			d.Size = size
+			return from, nil
+		}
+	}
+	return 0, control.ErrNotFound
 }
 
 // Attachment implements control.AttachSource. vm1 has both front-ends, at all addresses;

@@ -16,6 +16,7 @@
 //	GET  /v1/topology?device=NAME  GET /v1/simulate?without=NAME[&without=...][&device=NAME]
 //	GET, POST  /v1/rescan
 //	GET  /v1/disks                 GET /v1/disks/{vm}/{disk}
+//	POST /v1/disks/{vm}/{disk}/release  POST /v1/disks/{vm}/{disk}/resize
 //	GET  /v1/vms                   GET /v1/vms/{name}
 //	GET  /v1/events?from=N | last=N [&follow=true]
 //	GET  /v1/shares

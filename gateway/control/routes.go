@@ -34,6 +34,7 @@ func (s *Server) routes() http.Handler {
 		"/v1/disks":                       {"GET": s.listDisks},
 		"/v1/disks/{vm}/{disk}":           {"GET": s.getDisk},
 		"/v1/disks/{vm}/{disk}/release":   {"POST": s.releaseDisk},
+		"/v1/disks/{vm}/{disk}/resize":    {"POST": s.resizeDisk},
 		"/v1/vms":                         {"GET": s.listVMs},
 		"/v1/vms/{name}":                  {"GET": s.getVM},
 		"/v1/vms/{name}/attachment":       {"GET": s.getAttachment},

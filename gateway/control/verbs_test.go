@@ -97,6 +97,8 @@ func (f *operated) PreemptReservation(ctx context.Context, _ string, _ uint64, _
 	return control.ReservationPreempted{}, f.wait(ctx)
 }
 
+func (f *operated) ResizeDisk(string, uint64, bool) (uint64, error) { return 512, f.refused }
+
 func (f *operated) Rules() []control.Rule         { return nil }
 func (f *operated) MaskedPaths() []control.Path   { return nil }
 func (f *operated) CheckRules() control.RuleCheck { return control.RuleCheck{} }
@@ -134,6 +136,15 @@ func TestEachVerbIsTold(t *testing.T) {
 		{func() error { _, err := c.ResumeDevice(ctx, "nothing"); return missing(err) }, ""},
 		{func() error { _, err := c.SetQueueing(ctx, "gold", "off"); return err }, "device queueing device=vmhba0:0:1 queueing=off"},
 		{func() error { _, err := c.SetQueueing(ctx, "nothing", "off"); return missing(err) }, ""},
+		{func() error {
+			out, err := c.ResizeDisk(ctx, "vm1/root", control.Resize{Size: 1024})
+			if want := (control.Resized{Disk: "vm1/root", From: 512, Size: 1024}); err == nil && out != want {
+				err = fmt.Errorf("%+v, want %+v", out, want)
+			}
+			return err
+		}, "disk resize disk=vm1/root size=1024"},
+		{func() error { _, err := c.ResizeDisk(ctx, "vm1/root", control.Resize{Size: 2048, Thin: true}); return err }, "disk resize disk=vm1/root size=2048 thin=true"},
+		{func() error { _, err := c.ResizeDisk(ctx, "vm1/rot", control.Resize{Size: 1024}); return missing(err) }, ""},
 		{func() error { return c.SetAlias(ctx, "gold", "a") }, "device alias device=vmhba0:0:1 alias=a"},
 		{func() error { return missing(c.SetAlias(ctx, "nothing", "a")) }, ""},
 		{func() error { return c.RemoveAlias(ctx, "a") }, "device unalias alias=a"},

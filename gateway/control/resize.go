@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// ResizeSource is the part of a Source that can make a disk grow.
+type ResizeSource interface {
+	// ResizeDisk has a disk, by its full name, become size bytes long, and returns when
+	// that is durable. thin: also when its file system has less room free than it grows
+	// by. from is the size that it had. ErrConflict: it cannot have that size;
+	// ErrInvalid: no disk of its blocks can.
+	ResizeDisk(disk string, size uint64, thin bool) (from uint64, err error)
+}
+
+// Resize is what a POST to resize carries.
+type Resize struct {
+	Size uint64 `json:"size"` // bytes, all of the disk
+	// Thin: the disk may have more than its file system has room for.
+	Thin bool `json:"thin,omitempty"`
+}
+
+// Resized tells what size a disk had and has, in bytes.
+type Resized struct {
+	Disk string `json:"disk"`
+	From uint64 `json:"from"`
+	Size uint64 `json:"size"`
+}
+
+func (s *Server) resizeDisk(w http.ResponseWriter, r *http.Request) error {
+	var body Resize
+	if err := readBody(r, &body); err != nil {
+		return err
+	}
+	if body.Size == 0 {
+		return &Error{CodeBadRequest, "size is missing: the bytes that the disk is to have"}
+	}
+	src, ok := s.src.(ResizeSource)
+	if !ok {
+		return &Error{CodeNotFound, "this gateway has no disks that grow"}
+	}
+	name := r.PathValue("vm") + "/" + r.PathValue("disk")
+	if _, err := find("disk", name, s.src.Disks(), func(d Disk) []string { return []string{d.Name} }); err != nil {
+		return err
+	}
+	details := Attrs{{"disk", name}, {"size", strconv.FormatUint(body.Size, 10)}}
+	if body.Thin {
+		details = append(details, Attrs{{"thin", "true"}}...)
+	}
+	s.operated(r, Operation{Verb: "disk resize", Details: details})
+	from, err := src.ResizeDisk(name, body.Size, body.Thin)
+	if errors.Is(err, ErrInvalid) {
+		return &Error{CodeBadRequest, fmt.Sprintf("disk %s: size %d: %s", name, body.Size, oneLine(err))}
+	}
+	if err := outcome("disk", name, err); err != nil {
+		return err
+	}
+	return writeJSON(w, Resized{name, from, body.Size})
+}
+
+// ResizeDisk has the disk of a full name grow.
+func (c *Client) ResizeDisk(ctx context.Context, name string, to Resize) (out Resized, err error) {
+	vm, disk, ok := strings.Cut(name, "/")
+	if !ok {
+		return out, &Error{CodeNotFound, fmt.Sprintf("disk %s: a name is VM/DISK", shorten(name))}
+	}
+	return out, c.call(ctx, http.MethodPost, &out, to, "disks", vm, disk, "resize")
+}
