@@ -143,7 +143,10 @@ func TestEachVerbIsTold(t *testing.T) {
 			}
 			return err
 		}, "disk resize disk=vm1/root size=1024"},
-		{func() error { _, err := c.ResizeDisk(ctx, "vm1/root", control.Resize{Size: 2048, Thin: true}); return err }, "disk resize disk=vm1/root size=2048 thin=true"},
+		{func() error {
+			_, err := c.ResizeDisk(ctx, "vm1/root", control.Resize{Size: 2048, Thin: true})
+			return err
+		}, "disk resize disk=vm1/root size=2048 thin=true"},
 		{func() error { _, err := c.ResizeDisk(ctx, "vm1/rot", control.Resize{Size: 1024}); return missing(err) }, ""},
 		{func() error { return c.SetAlias(ctx, "gold", "a") }, "device alias device=vmhba0:0:1 alias=a"},
 		{func() error { return missing(c.SetAlias(ctx, "nothing", "a")) }, ""},
