@@ -25,8 +25,11 @@ vms:
 // TestResizeConfig: a disk has a bound, and clients who may use it, if it says so.
 func TestResizeConfig(t *testing.T) {
 	want := []DiskConfig{
-		{MaxSize: 2 << 30, ClientResize: ClientResizeGrow}, {MaxSize: 1 << 20, ClientResize: ClientResizeOff},
-		{ClientResize: ClientResizeOff}, {ClientResize: ClientResizeOff}, {ClientResize: ClientResizeOff},
+		{MaxSize: 2 << 30, ClientResize: ClientResizeGrow},
+		{MaxSize: 1 << 20, ClientResize: ClientResizeOff},
+		{ClientResize: ClientResizeOff},
+		{ClientResize: ClientResizeOff},
+		{ClientResize: ClientResizeOff},
 	}
 	for i, d := range mustParse(t, resizable).VMs[0].Disks {
 		if d.MaxSize != want[i].MaxSize || d.ClientResize != want[i].ClientResize {

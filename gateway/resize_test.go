@@ -159,6 +159,7 @@ func TestH11ResizeReachesEverybody(t *testing.T) {
 	if diff := cmp.Diff(want, b.sizes(t)); diff != "" {
 		t.Errorf("events: %s", diff)
 	}
+	initiator.logout()
 	b.stop()
 	b = newResizeBed(t, dir, resizeConfig)
 	c := b.connect(t)

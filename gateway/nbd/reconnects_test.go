@@ -23,7 +23,7 @@ func TestB54StopOfOneThatReconnects(t *testing.T) {
 	eventually(t, "in flight", func() bool { return d.heldCount() == 1 })
 	over := make(chan struct{})
 	go func() { b.Withdraw(t.Context(), "x"); close(over) }()
-	eventually(t, "stopping", func() bool { return b.isStopping("x") })
+	eventually(t, "stopping", func() bool { return b.isStopping() })
 	r.Send(append(nc.Request{Cmd: nc.CmdWrite, Cookie: 2, Length: 512}.Append(nil), make([]byte, 512)...))
 	r.Send(nc.Request{Cmd: nc.CmdRead, Cookie: 3, Length: 512}.Append(nil))
 	d.release()

@@ -274,7 +274,7 @@ func TestB54ResizeAndStop(t *testing.T) {
 		r.Send(msg)
 		<-g.begun
 		go b.Withdraw(t.Context(), "x")
-		eventually(t, "stopping", func() bool { return b.isStopping("x") })
+		eventually(t, "stopping", func() bool { return b.isStopping() })
 		g.goOn <- nil
 		for i, a := range list {
 			c, err := r.ReadChunk()
@@ -302,7 +302,7 @@ func TestB54ResizeAndStop(t *testing.T) {
 		defer close(withdrawn)
 		b.Withdraw(ended(t), "x") // aborts what is outstanding, which this cannot be
 	}()
-	eventually(t, "stopping", func() bool { return b.isStopping("x") })
+	eventually(t, "stopping", func() bool { return b.isStopping() })
 	if s.inUse() != 1 {
 		t.Error("the export is closed under a growth")
 	}

@@ -139,7 +139,7 @@ func TestB54Stop(t *testing.T) {
 				close(over)
 			}()
 		}
-		eventually(t, "stopping", func() bool { return b.isStopping("x") })
+		eventually(t, "stopping", func() bool { return b.isStopping() })
 		// A request that still comes is told ESHUTDOWN; its payload is consumed.
 		busy.Send(append(nc.Request{Cmd: nc.CmdWrite, Cookie: 2, Length: 512}.Append(nil), make([]byte, 512)...))
 		if cookie, e, err := busy.ReadSimpleReply(); cookie != 2 || e != nc.ESHUTDOWN || err != nil {
@@ -180,12 +180,12 @@ func TestB54Stop(t *testing.T) {
 	}
 }
 
-// isStopping tells whether all connections of an export are.
-func (b *bed) isStopping(name string) bool {
+// isStopping tells whether all connections of x are.
+func (b *bed) isStopping() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for c := range b.conns {
-		if c.export == name && !c.stopping.Load() {
+		if c.export == "x" && !c.stopping.Load() {
 			return false
 		}
 	}
