@@ -273,6 +273,10 @@ func TestB54ResizeAndStop(t *testing.T) {
 		}
 		r.Send(msg)
 		<-g.begun
+		eventually(t, "all are taken", func() bool {
+			list := b.Connections()
+			return len(list) == 1 && list[0].Outstanding == len(msg)/len(d.Append(nil, &nc.Asked{}))
+		})
 		go b.Withdraw(t.Context(), "x")
 		eventually(t, "stopping", func() bool { return b.isStopping() })
 		g.goOn <- nil
