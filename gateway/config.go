@@ -231,4 +231,7 @@ type NBDConfig struct {
 	// PlaintextRemote allows listeners that are not on loopback and do not require TLS. NBD without TLS
 	// shows and lets change every byte on that network; false refuses them.
 	PlaintextRemote bool
+	// OnStop says what becomes of requests that come in while the gateway stops, or a disk
+	// is taken away. Default StopError.
+	OnStop StopMode
 }

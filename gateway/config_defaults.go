@@ -74,6 +74,7 @@ func (c *Config) applyDefaults(h host) {
 	}
 	c.Initiator = cmp.Or(c.Initiator, initiatorPrefix+iqnSafe(h.name))
 	c.NBD.OpenWait = cmp.Or(c.NBD.OpenWait, defaultOpenWait)
+	c.NBD.OnStop = cmp.Or(c.NBD.OnStop, StopError)
 	c.Limits.applyDefaults(h.memory)
 	c.ISCSI.Prefix = cmp.Or(c.ISCSI.Prefix, defaultISCSIPrefix)
 	c.ISCSI.QueueDepth = cmp.Or(c.ISCSI.QueueDepth, iscsi.DefaultQueueDepth)

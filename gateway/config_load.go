@@ -293,8 +293,9 @@ func (d *decoder) extent(o object) (e ExtentConfig) {
 }
 
 func (d *decoder) nbd(v value, key string) (n NBDConfig) {
-	o := d.object(v, key, "listen", "open-wait", "plaintext-remote")
+	o := d.object(v, key, "listen", "on-stop", "open-wait", "plaintext-remote")
 	o.list("listen", func(v value, key string) { n.Listen = append(n.Listen, d.nbdListener(v, key)) })
+	enum(o, "on-stop", &n.OnStop, StopError, StopClose)
 	o.duration("open-wait", &n.OpenWait, time.Second, 10*time.Minute)
 	o.bool("plaintext-remote", &n.PlaintextRemote)
 	return n

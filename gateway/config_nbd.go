@@ -36,6 +36,17 @@ type VMNBDConfig struct {
 	Certificates []string
 }
 
+// StopMode says what becomes of NBD requests that come in during a stop.
+type StopMode string
+
+// The modes. StopError is what the NBD protocol wants: ESHUTDOWN, which QEMU and Linux
+// take for an error of the disk. StopClose gives no answer: clients that connect again, as
+// QEMU does with reconnect-delay, send the requests once more.
+const (
+	StopError StopMode = "error"
+	StopClose StopMode = "close"
+)
+
 const (
 	nbdListen       = "unix:/absolute/path, or ip:port, port 10809 when left out; IPv6 in brackets; or systemd:name"
 	certificateRule = "a common name, a DNS or URI alternative name, or a whole subject such as CN=host1,O=Example, 1 to 1024 bytes"

@@ -77,7 +77,7 @@ func TestExampleParses(t *testing.T) {
 		}}},
 		NBD: NBDConfig{
 			Listen:   []NBDListener{{ListenAddr: ListenAddr{"unix", "/run/pathgate/nbd.sock"}}, {ListenAddr: ListenAddr{"tcp", "127.0.0.1:10809"}}},
-			OpenWait: 30 * time.Second,
+			OpenWait: 30 * time.Second, OnStop: StopError,
 		},
 		ISCSI:    ISCSIConfig{Prefix: "iqn.2026-11.internal.pathgate", QueueDepth: 128},
 		Timeouts: DefaultTimeouts(), Marginal: defaultMarginal(),

@@ -120,7 +120,7 @@ func New(cfg *Config, opt Options) (*Gateway, error) {
 		}
 	}
 	server, err := nbd.New(nbd.Config{
-		Exports: boundedExports{(*exports)(g)}, Logger: g.log, DrainTimeout: cfg.Timeouts.Drain,
+		Exports: boundedExports{(*exports)(g)}, Logger: g.log, DrainTimeout: cfg.Timeouts.Drain, CloseOnStop: cfg.NBD.OnStop == StopClose,
 		MaxConnections: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.ConnectionsPerAddress,
 	})
 	if err != nil {

@@ -53,7 +53,7 @@
 // DISC or the end of the client's stream: what is outstanding is carried out
 // and answered, then the connection closes. A lost connection: the same,
 // without answers. A stop of the server or of an export: requests that still come
-// are answered with ESHUTDOWN (infoReconnects: not at all), outstanding ones are served; what is left at the
+// are answered with ESHUTDOWN (infoReconnects, CloseOnStop: not at all), outstanding ones are served; what is left at the
 // deadline is aborted. A connection's goroutine ends after its last request, so
 // that a device may be closed when Serve has returned.
 //

@@ -9,13 +9,24 @@ import (
 	nc "pathgate/integration/nbdclient"
 )
 
-// B54 for a client in front of the kernel's driver: what was outstanding at a stop is
-// answered, and what comes after it has no answer, since that would be an error of the disk.
+// B54 for a client in front of the kernel's driver, and for all where the configuration
+// wants it: what was outstanding at a stop is answered, and what comes after it has no
+// answer, since that would be an error of the disk.
 func TestB54StopOfOneThatReconnects(t *testing.T) {
+	t.Run("the client says so", func(t *testing.T) {
+		stopWithoutErrors(t, Config{}, goData(1, "x", 1, infoReconnects))
+	})
+	t.Run("the configuration says so", func(t *testing.T) {
+		stopWithoutErrors(t, Config{CloseOnStop: true}, goData(1, "x", 0))
+	})
+}
+
+func stopWithoutErrors(t *testing.T, cfg Config, request []byte) {
 	d := newTestDevice(t, diskSize)
-	b := serve(t, Config{Exports: newSource().add("x", d), StopGrace: time.Minute, DrainTimeout: time.Minute})
+	cfg.Exports, cfg.StopGrace, cfg.DrainTimeout = newSource().add("x", d), time.Minute, time.Minute
+	b := serve(t, cfg)
 	r := b.greeted(t)
-	if _, err := r.Ask(nc.OptGo, goData(1, "x", 1, infoReconnects)); err != nil {
+	if _, err := r.Ask(nc.OptGo, request); err != nil {
 		t.Fatal(err)
 	}
 	d.hold()

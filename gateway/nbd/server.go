@@ -41,6 +41,9 @@ type Config struct {
 	// StopGrace is how long clients are still listened to after the stop, to be
 	// told ESHUTDOWN. DefaultStopGrace.
 	StopGrace time.Duration
+	// CloseOnStop has what comes after the stop not answered: the connection is closed, and
+	// clients that connect again send it once more.
+	CloseOnStop bool
 	// UserTimeout ends a TCP connection whose peer takes no data for that long
 	// (TCP_USER_TIMEOUT). DefaultUserTimeout; negative: the kernel's.
 	UserTimeout time.Duration

@@ -33,6 +33,7 @@ type Config struct {
 	// that is slow by itself.
 	Marginal string
 	TCP      string // another NBD listener, "ip:port"
+	NBD      string // further keys of nbd:, such as "on-stop: close"
 	// ISCSI is what iscsi: says, and VM what iscsi: of vm1 says, YAML mappings in flow
 	// style; VMs are further entries of vms:, likewise. Default: none.
 	ISCSI, VM string
@@ -116,7 +117,11 @@ func (c Config) yaml(dir string) string {
 	if c.TCP != "" {
 		listen += ", " + c.TCP
 	}
-	p("nbd: {listen: [%s]}", listen)
+	more := ""
+	if c.NBD != "" {
+		more = ", " + c.NBD
+	}
+	p("nbd: {listen: [%s]%s}", listen, more)
 	timeouts := map[string]string{"failback": "500ms"}
 	maps.Copy(timeouts, c.Timeouts)
 	p("marginal: %s", or(c.Marginal, "{losses: 0, request-errors: 0, slow: 0}"))
