@@ -155,19 +155,22 @@ func nbdResizeError(err error) error {
 }
 
 // ResizeDisk has a disk grow.
-func (s *adminView) ResizeDisk(name string, size uint64, thin bool) (from uint64, err error) {
+func (s *adminView) ResizeDisk(name string, to control.Resize) (out control.Resized, err error) {
 	d := s.byName[name]
 	if d == nil {
-		return 0, fmt.Errorf("disk %s: %w", name, control.ErrNotFound)
+		return out, fmt.Errorf("disk %s: %w", name, control.ErrNotFound)
 	}
-	from, err = (*Gateway)(s).resize(d, size, thin, "an administrator", "")
+	out = control.Resized{Disk: name, Size: to.Size}
+	out.From, err = (*Gateway)(s).resize(d, to.Size, to.Thin, "an administrator", "")
 	switch {
+	case err == nil && to.Reconnect:
+		out.Reconnected = s.nbd.Reconnect(name)
 	case errors.Is(err, errSizeWhole):
 		err = control.Invalid(err)
 	case errors.Is(err, backends.ErrNoSpace), isSizeRefusal(err):
 		err = control.Conflict(err)
 	}
-	return from, err
+	return out, err
 }
 
 var _ control.ResizeSource = adminSource{}

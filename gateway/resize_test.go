@@ -143,9 +143,12 @@ func TestH11ResizeReachesEverybody(t *testing.T) {
 	}
 	// Now an administrator.
 	admin := (*adminView)(b.Gateway)
-	if from, err := admin.ResizeDisk("vm1/root", 3<<20, false); err != nil || from != 2<<20 {
-		t.Errorf("an administrator: %d, %v", from, err)
+	wanted := control.Resize{Size: 3 << 20, Reconnect: true}
+	if out, err := admin.ResizeDisk("vm1/root", wanted); err != nil || out.From != 2<<20 || out.Reconnected != 2 {
+		t.Errorf("an administrator: %+v, %v", out, err)
 	}
+	<-one.Done()
+	<-other.Done()
 	if codes := initiator.settle(0); len(codes) != 1 || initiator.capacity() != 3<<20 {
 		t.Errorf("the initiator is told %v, and sees %d bytes", codes, initiator.capacity())
 	}
@@ -219,7 +222,7 @@ func TestB47ResizeFull(t *testing.T) {
 	if e := resize(t, c, 1<<62); e != nbdclient.ENOSPC {
 		t.Error(e)
 	}
-	if _, err := (*adminView)(b.Gateway).ResizeDisk("vm1/root", 1<<62, false); !errors.Is(err, control.ErrConflict) {
+	if _, err := (*adminView)(b.Gateway).ResizeDisk("vm1/root", control.Resize{Size: 1 << 62}); !errors.Is(err, control.ErrConflict) {
 		t.Error(err)
 	}
 	if n := c.Size(); n != 1<<20 || b.connect(t).Size() != n {
@@ -269,7 +272,7 @@ vms:
 		{"vm1/large", 1<<20 + 512, control.ErrInvalid, "whole blocks, of 4096 bytes"},
 		{"vm1/none", 2 << 20, control.ErrNotFound, "vm1/none"},
 	} {
-		_, err := admin.ResizeDisk(tt.disk, tt.size, true)
+		_, err := admin.ResizeDisk(tt.disk, control.Resize{Size: tt.size, Thin: true})
 		if !errors.Is(err, tt.want) || err != nil && !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s to %d: %v", tt.disk, tt.size, err)
 		}
@@ -283,7 +286,7 @@ vms: [{name: vm1, disks: [{name: lun, lun: gold}, {name: part, lun: silver, offs
 		"vm1/lun":  "when the target makes gold grow, the disk follows",
 		"vm1/part": "that of its extents",
 	} {
-		_, err := (*adminView)(g).ResizeDisk(disk, 2<<20, true)
+		_, err := (*adminView)(g).ResizeDisk(disk, control.Resize{Size: 2 << 20, Thin: true})
 		if !errors.Is(err, control.ErrConflict) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", disk, err)
 		}
@@ -297,7 +300,7 @@ vms: [{name: vm1, disks: [{name: lun, lun: gold}, {name: part, lun: silver, offs
 // offered for a device that has its own.
 func TestResizeOfNothing(t *testing.T) {
 	b := newTargetBed(t, t.TempDir(), resizeConfig)
-	if _, err := (*adminView)(b.Gateway).ResizeDisk("vm1/root", 2<<20, false); !errors.Is(err, control.ErrConflict) {
+	if _, err := (*adminView)(b.Gateway).ResizeDisk("vm1/root", control.Resize{Size: 2 << 20, Reconnect: true}); !errors.Is(err, control.ErrConflict) {
 		t.Error(err)
 	}
 	d := b.byName["vm1/root"]

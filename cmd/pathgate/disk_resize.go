@@ -15,7 +15,7 @@ import (
 
 // newDiskResizeCmd makes "pathgate disk resize".
 func newDiskResizeCmd(to *target) *cobra.Command {
-	var thin bool
+	var as control.Resize
 	cmd := &cobra.Command{
 		Use:   "resize VM/DISK SIZE",
 		Short: "Make a disk in a file grow, while it is used",
@@ -24,11 +24,13 @@ over restarts. A disk never shrinks. It may have what max-size of the configurat
 without that, any size, unless size is given there. A disk on LUNs grows with them.
 
 Initiators are told, and ask for the new size. An NBD client is told when it connects the
-next time: see docs/resize.md for QEMU, libvirt and the Linux kernel.`,
+next time, which --reconnect brings about. Clients that do not connect again, such as QEMU
+without reconnect-delay, have errors then. See docs/resize.md.`,
 		Args: twoArgs("VM/DISK", "SIZE"),
 	}
 	out := newFormat(cmd, false)
-	cmd.Flags().BoolVar(&thin, "thin", false, "also when the file system has less room free than the disk grows by")
+	cmd.Flags().BoolVar(&as.Thin, "thin", false, "also when the file system has less room free than the disk grows by")
+	cmd.Flags().BoolVar(&as.Reconnect, "reconnect", false, "close the connections of NBD clients, which have to connect again by themselves")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		size, err := gateway.ParseSize(args[1])
 		if err == nil && size == 0 {
@@ -42,7 +44,8 @@ next time: see docs/resize.md for QEMU, libvirt and the Linux kernel.`,
 			return err
 		}
 		defer c.Close()
-		r, err := c.ResizeDisk(cmd.Context(), args[0], control.Resize{Size: uint64(size), Thin: thin})
+		as.Size = uint64(size)
+		r, err := c.ResizeDisk(cmd.Context(), args[0], as)
 		if err != nil {
 			return err
 		}
@@ -58,6 +61,9 @@ func writeResized(w io.Writer, r control.Resized) error {
 	was := ""
 	if r.From != r.Size {
 		was = fmt.Sprintf(", %v before", gateway.Size(r.From))
+	}
+	if r.Reconnected > 0 {
+		was += fmt.Sprintf("; NBD connections closed: %d", r.Reconnected)
 	}
 	_, err := fmt.Fprintf(w, "disk %s: %v%s\n", printable(r.Disk), gateway.Size(r.Size), was)
 	return err

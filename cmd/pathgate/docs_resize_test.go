@@ -38,7 +38,7 @@ func TestResizeDocs(t *testing.T) {
 			t.Errorf("%q: %v", line, err)
 		}
 	}
-	if n != 4 {
+	if n != 5 {
 		t.Errorf("%d commands", n)
 	}
 	for _, k := range []gateway.Kind{gateway.KindDiskResized, gateway.KindDiskResizeFailed} {

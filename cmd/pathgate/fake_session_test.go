@@ -43,25 +43,27 @@ func (s *fakeState) ReleaseDisk(disk string) ([]string, error) {
 }
 
 // ResizeDisk implements control.ResizeSource: vm1/root has 64 MiB, of at most 1 GiB.
-func (s *fakeState) ResizeDisk(disk string, size uint64, thin bool) (uint64, error) {
+func (s *fakeState) ResizeDisk(disk string, to control.Resize) (out control.Resized, err error) {
 	switch {
 	case disk != "vm1/root":
-		return 0, control.Conflict(errors.New("the disk has a fixed size: it is only read"))
-	case size%512 != 0:
-		return 0, control.Invalid(errors.New("not in whole blocks, of 512 bytes"))
-	case size > 1<<30 && !thin:
-		return 0, control.Conflict(errors.New("not enough space in the file system"))
+		return out, control.Conflict(errors.New("the disk has a fixed size: it is only read"))
+	case to.Size%512 != 0:
+		return out, control.Invalid(errors.New("not in whole blocks, of 512 bytes"))
+	case to.Size > 1<<30 && !to.Thin:
+		return out, control.Conflict(errors.New("not enough space in the file system"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	out = control.Resized{Disk: disk, Size: to.Size}
+	if to.Reconnect {
+		out.Reconnected = 3
+	}
 	for i := range s.disks {
 		if d := &s.disks[i]; d.Name == disk {
-			from := d.Size
-			d.Size = size
-			return from, nil
+			out.From, d.Size = d.Size, to.Size
 		}
 	}
-	return 0, control.ErrNotFound
+	return out, nil
 }
 
 // Attachment implements control.AttachSource. vm1 has both front-ends, at all addresses;

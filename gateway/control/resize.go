@@ -13,11 +13,9 @@ import (
 
 // ResizeSource is the part of a Source that can make a disk grow.
 type ResizeSource interface {
-	// ResizeDisk has a disk, by its full name, become size bytes long, and returns when
-	// that is durable. thin: also when its file system has less room free than it grows
-	// by. from is the size that it had. ErrConflict: it cannot have that size;
-	// ErrInvalid: no disk of its blocks can.
-	ResizeDisk(disk string, size uint64, thin bool) (from uint64, err error)
+	// ResizeDisk has a disk, by its full name, grow, and returns when that is durable.
+	// ErrConflict: it cannot have that size; ErrInvalid: no disk of its blocks can.
+	ResizeDisk(disk string, to Resize) (Resized, error)
 }
 
 // Resize is what a POST to resize carries.
@@ -25,6 +23,8 @@ type Resize struct {
 	Size uint64 `json:"size"` // bytes, all of the disk
 	// Thin: the disk may have more than its file system has room for.
 	Thin bool `json:"thin,omitempty"`
+	// Reconnect: NBD clients have to connect again, and learn the size.
+	Reconnect bool `json:"reconnect,omitempty"`
 }
 
 // Resized tells what size a disk had and has, in bytes.
@@ -32,6 +32,8 @@ type Resized struct {
 	Disk string `json:"disk"`
 	From uint64 `json:"from"`
 	Size uint64 `json:"size"`
+	// Reconnected is how many connections were closed because of Reconnect.
+	Reconnected int `json:"reconnected,omitempty"`
 }
 
 func (s *Server) resizeDisk(w http.ResponseWriter, r *http.Request) error {
@@ -54,15 +56,18 @@ func (s *Server) resizeDisk(w http.ResponseWriter, r *http.Request) error {
 	if body.Thin {
 		details = append(details, Attrs{{"thin", "true"}}...)
 	}
+	if body.Reconnect {
+		details = append(details, Attrs{{"reconnect", "true"}}...)
+	}
 	s.operated(r, Operation{Verb: "disk resize", Details: details})
-	from, err := src.ResizeDisk(name, body.Size, body.Thin)
+	out, err := src.ResizeDisk(name, body)
 	if errors.Is(err, ErrInvalid) {
 		return &Error{CodeBadRequest, fmt.Sprintf("disk %s: size %d: %s", name, body.Size, oneLine(err))}
 	}
 	if err := outcome("disk", name, err); err != nil {
 		return err
 	}
-	return writeJSON(w, Resized{name, from, body.Size})
+	return writeJSON(w, out)
 }
 
 // ResizeDisk has the disk of a full name grow.

@@ -97,7 +97,9 @@ func (f *operated) PreemptReservation(ctx context.Context, _ string, _ uint64, _
 	return control.ReservationPreempted{}, f.wait(ctx)
 }
 
-func (f *operated) ResizeDisk(string, uint64, bool) (uint64, error) { return 512, f.refused }
+func (f *operated) ResizeDisk(disk string, to control.Resize) (control.Resized, error) {
+	return control.Resized{Disk: disk, From: 512, Size: to.Size}, f.refused
+}
 
 func (f *operated) Rules() []control.Rule         { return nil }
 func (f *operated) MaskedPaths() []control.Path   { return nil }
@@ -144,9 +146,9 @@ func TestEachVerbIsTold(t *testing.T) {
 			return err
 		}, "disk resize disk=vm1/root size=1024"},
 		{func() error {
-			_, err := c.ResizeDisk(ctx, "vm1/root", control.Resize{Size: 2048, Thin: true})
+			_, err := c.ResizeDisk(ctx, "vm1/root", control.Resize{Size: 2048, Thin: true, Reconnect: true})
 			return err
-		}, "disk resize disk=vm1/root size=2048 thin=true"},
+		}, "disk resize disk=vm1/root size=2048 thin=true reconnect=true"},
 		{func() error { _, err := c.ResizeDisk(ctx, "vm1/rot", control.Resize{Size: 1024}); return missing(err) }, ""},
 		{func() error { return c.SetAlias(ctx, "gold", "a") }, "device alias device=vmhba0:0:1 alias=a"},
 		{func() error { return missing(c.SetAlias(ctx, "nothing", "a")) }, ""},

@@ -55,6 +55,8 @@ type conn struct {
 	done    chan struct{} // closed when nothing of the connection is left
 
 	stopping    atomic.Bool
+	leaving     atomic.Bool   // stopping, and the client is to connect again
+	serving     atomic.Bool   // in the transmission phase, or about to be told the size
 	outstanding atomic.Int64  // requests with the device, and one for the goroutine
 	drained     chan struct{} // closed when outstanding has come to 0
 	geo         atomic.Pointer[geometry]
@@ -191,6 +193,20 @@ func (c *conn) stop() {
 	_ = c.nc.SetReadDeadline(c.deadline)
 	c.mu.Unlock()
 	c.cancel()
+}
+
+// leave has the client connect again: what was taken is answered, and nothing else. It
+// tells whether c was that far.
+func (c *conn) leave() bool {
+	if !c.serving.Load() {
+		return false
+	}
+	c.leaving.Store(true)
+	c.mu.Lock()
+	c.deadline = time.Unix(1, 0)
+	c.mu.Unlock()
+	c.stop()
+	return true
 }
 
 // kill ends the connection now and has outstanding requests aborted.

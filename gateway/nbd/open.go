@@ -31,8 +31,10 @@ func (c *conn) open(name string, mode Mode) (h Handle, info backends.Info, waite
 		}
 		return h, info, waited, err
 	}
+	c.serving.Store(mode == Use)
 	info = h.Device.Info()
 	if err = checkInfo(&info); err != nil {
+		c.serving.Store(false)
 		h.close()
 		return h, info, waited, err
 	}

@@ -55,7 +55,7 @@ var resizeErrors = [...]struct {
 // resizeTo gives the export its size. The geometry of all its connections has it then:
 // what a client sends after the reply is held against it.
 func (c *conn) resizeTo(size uint64) refusal {
-	if c.stopping.Load() {
+	if c.stopping.Load() && !c.leaving.Load() {
 		return refusedStopping
 	}
 	err := c.handle.Resize(size)
@@ -69,4 +69,20 @@ func (c *conn) resizeTo(size uint64) refusal {
 	}
 	c.log(slog.LevelWarn, "export not resized", "size", size, "error", err)
 	return refusal{errIO, "the size could not be changed"}
+}
+
+// Reconnect closes the connections that use the export called name, in order: what was
+// taken from a client is carried out and answered, what it has sent beside is not looked
+// at. A client that makes its connection again, and sends there again what was not
+// answered, learns the size of the export; one that does not has lost it. n is how many
+// there are. It does not wait.
+func (s *Server) Reconnect(name string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.using && c.export == name && c.leave() {
+			n++
+		}
+	}
+	return n
 }

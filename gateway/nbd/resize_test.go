@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"pathgate/backends"
 	nc "pathgate/integration/nbdclient"
@@ -314,5 +316,54 @@ func TestB54ResizeAndStop(t *testing.T) {
 	<-withdrawn
 	if s.inUse() != 0 {
 		t.Error("the export is in use")
+	}
+}
+
+// TestH04Reconnect: what a client was answered for is done, what it was not answered for
+// is not, in every dialect, and nobody gets an error.
+func TestH04Reconnect(t *testing.T) {
+	for _, d := range dialects {
+		dev := newTestDevice(t, growDisk)
+		s := newSource().add("x", dev).add("y", memory(t, growDisk))
+		b := serve(t, Config{Exports: s, DrainTimeout: time.Minute})
+		r, other := b.speaking(t, d), b.speaking(t, d)
+		early := b.greeted(t) // has chosen no export yet
+		dev.hold()
+		write := nc.Asked{Cmd: nc.CmdWrite, Cookie: 1, Payload: bytes.Repeat([]byte{1}, 4096)}
+		r.Send(d.Append(nil, &write))
+		eventually(t, "in flight", func() bool { return dev.heldCount() == 1 })
+		half := d.Append(nil, &nc.Asked{Cmd: nc.CmdWrite, Cookie: 2, Offset: 8192, Payload: make([]byte, 4096)})
+		r.Send(half[:len(half)-1])
+		if n := b.Reconnect("z") + b.Reconnect("y"); n != 0 {
+			t.Errorf("%d of other exports", n)
+		}
+		if n := b.Reconnect("x"); n != 2 {
+			t.Errorf("%d connections, want 2", n)
+		}
+		r.Send(half[len(half)-1:])
+		r.Send(d.Append(nil, &nc.Asked{Cmd: nc.CmdTrim, Cookie: 3, Length: 4096}))
+		closed(t, other)
+		dev.release()
+		answered := map[uint64]bool{}
+		for {
+			c, err := r.ReadChunk()
+			if err != nil {
+				break
+			}
+			if c.Errno != 0 || c.Type == nc.ChunkError {
+				t.Errorf("dialect %d: request %d gets an error", d, c.Cookie)
+			}
+			answered[c.Cookie] = true
+		}
+		done := map[uint64]bool{}
+		for _, q := range dev.requests() {
+			done[map[uint64]uint64{0: 1, 8192: 2}[q.off]] = q.op == backends.Write
+		}
+		if !answered[1] || answered[3] || !maps.Equal(answered, done) {
+			t.Errorf("dialect %d: done %v, answered %v", d, done, answered)
+		}
+		if _, err := early.Info(nc.OptGo, "x"); err != nil {
+			t.Errorf("dialect %d: one that has begun to connect: %v", d, err)
+		}
 	}
 }

@@ -157,7 +157,7 @@ func (c *conn) request(h *header, geo *geometry) error {
 
 // refuseStopping refuses h because of a stop, or ends the connection.
 func (c *conn) refuseStopping(h *header) error {
-	if c.terms.reconnects || c.srv.cfg.CloseOnStop {
+	if c.terms.reconnects || c.leaving.Load() || c.srv.cfg.CloseOnStop {
 		return errStopped
 	}
 	c.refuse(h, refusedStopping)
