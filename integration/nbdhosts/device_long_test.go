@@ -72,22 +72,31 @@ func TestLongAttachDeadTimeout(t *testing.T) {
 }
 
 // TestLongAttachGrows: a mounted file system takes the new room of a LUN that grows under
-// it: while the gateway uses the LUN, and while both are away.
+// it: while the gateway uses the LUN, and while both are away, which one connection
+// outlives as well. A disk in a file grows by command.
 func TestLongAttachGrows(t *testing.T) {
 	lun := scripted.NewUnit(64 * mib)
 	store := scripted.New(t, scripted.Options{Portals: []scripted.Portal{{}}, Units: map[uint16]*scripted.Unit{1: lun}})
-	b := newBedWith(t, func(_ *bed, c *gate.Config, _ string) {
+	b := newBedWith(t, func(b *bed, c *gate.Config, _ string) {
 		c.Targets = append(c.Targets, gate.Target{Portals: store.Addresses()})
-		c.VMs = []string{`{name: vm2, clients: shared, disks: [{name: root, lun: "vmhba0:2:1"}]}`}
+		c.VMs = []string{
+			`{name: vm2, clients: shared, disks: [{name: root, lun: "vmhba0:2:1"}]}`,
+			fmt.Sprintf(`{name: vm3, disks: [{name: root, file: %s/file, size: 16MiB, max-size: 64MiB}]}`, b.dir),
+		}
 	})
 	h := boot(t)
 	server, port := b.server(t)
+	h.run(t, "pathgate attach vm3/root --nbd-device /dev/nbd1 --server %s:%s --detach 2>/run/said", server, port)
 	for _, tt := range []struct {
-		disk string
-		grow func()
+		disk        string
+		connections int
+		grow        func()
 	}{
-		{"vm2/root", func() { lun.Resize(96 * mib) }},
-		{"vm1/root", func() {
+		{"vm2/root", 4, func() {
+			lun.Resize(96 * mib)
+			b.MustCLI(t, "disk", "resize", "vm3/root", "48MiB")
+		}},
+		{"vm1/root", 1, func() {
 			if _, err := b.Terminate(patience); err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +105,7 @@ func TestLongAttachGrows(t *testing.T) {
 			}
 		}},
 	} {
-		h.run(t, "attach %s --nbd-device /dev/nbd0 --server %s:%s --timeout 3s", tt.disk, server, port)
+		h.run(t, "attach %s --nbd-device /dev/nbd0 --server %s:%s --timeout 3s --connections %d", tt.disk, server, port, tt.connections)
 		h.run(t, "files start /dev/nbd0\nmore 2")
 		tt.grow()
 		h.run(t, `grown() { [ "$(cat /sys/block/nbd0/size)" = 196608 ]; }
@@ -106,7 +115,11 @@ more 2
 [ "$(df -m /mnt | awk '/nbd0/ {print $2}')" -gt 70 ]`)
 		demand(t, h.run(t, "cat /run/attach/log"), "/dev/nbd0: has grown to 100663296 bytes")
 		h.checkFiles(t, "/dev/nbd0")
-		h.run(t, "pathgate detach /dev/nbd0\nagain test -e /run/attach/ended")
-		b.clients(t, 0)
+		h.run(t, `pathgate detach /dev/nbd0
+again test -e /run/attach/ended
+larger() { [ "$(cat /sys/block/nbd1/size)" = 98304 ]; }
+again larger`)
 	}
+	h.run(t, "pathgate detach /dev/nbd1")
+	b.clients(t, 0)
 }
