@@ -164,8 +164,12 @@ func TestH11ResizeReachesEverybody(t *testing.T) {
 	}
 	initiator.logout()
 	b.stop()
-	b = newResizeBed(t, dir, resizeConfig)
+	// What it has it keeps, whatever the configuration says now.
+	b = newResizeBed(t, dir, strings.Replace(resizeConfig, "max-size: 4MiB", "max-size: 2MiB", 1))
 	c := b.connect(t)
+	if again, more := resize(t, c, 3<<20), resize(t, c, 3<<20+512); again != 0 || more != nbdclient.EPERM {
+		t.Errorf("with a lower max-size: %v, %v", again, more)
+	}
 	got := make([]byte, 512)
 	if _, err := c.ReadAt(got, 2<<20-512); err != nil || got[0] != 7 || c.Size() != 3<<20 {
 		t.Errorf("after a restart: %d bytes, %d, %v", c.Size(), got[0], err)
