@@ -179,6 +179,9 @@ type Geometry struct {
 	// Unmap, WriteSame: UNMAP and WRITE SAME(16) work; otherwise WriteZeroes is
 	// carried out with plain writes of zeros, and Unmap is Unsupported.
 	Unmap, WriteSame bool
+	// UnmapSame: WRITE SAME(16) takes the UNMAP bit, and unmapped blocks read as
+	// zeros; so WriteZeroes need not allocate.
+	UnmapSame bool
 	// MaxBlocks is the most blocks of one READ or WRITE; 0: no limit.
 	MaxBlocks uint32
 }

@@ -23,6 +23,7 @@ type facts struct {
 	compare                 uint8  // blocks of COMPARE AND WRITE; 0: none
 	unmap, writeSame        bool
 	unmapZeroes             bool
+	unmapSame               bool // WRITE SAME with UNMAP, which leaves zeros
 	status                  bool // GET LBA STATUS may tell something
 	fua                     bool // DPOFUA
 	protected               bool // WP
@@ -63,7 +64,7 @@ func (f *facts) grownTo(g *facts) bool {
 func (f *facts) geometry() backends.Geometry {
 	return backends.Geometry{
 		LogicalBlock: f.block, Size: f.size, FUA: f.fua,
-		Unmap: f.unmap, WriteSame: f.writeSame, MaxBlocks: f.maxBlocks,
+		Unmap: f.unmap, WriteSame: f.writeSame, UnmapSame: f.unmapSame, MaxBlocks: f.maxBlocks,
 	}
 }
 

@@ -181,13 +181,14 @@ func (q prober) measure(ctx context.Context, f *facts) error {
 			f.unmap = v.Unmap && f.maxUnmap > 0
 			f.writeSame = f.writeSame || v.WriteSame16
 			f.unmapZeroes = f.unmap && c.ReadZeros
+			f.unmapSame = v.WriteSame16 && c.ReadZeros
 			f.status = true
 		}
 	}
 	q.cache(ctx, f)
 	if f.product == "GOTGT" {
 		// gotgt answers UNMAP and WRITE SAME with GOOD and does nothing.
-		f.unmap, f.writeSame, f.unmapZeroes, f.status = false, false, false, false
+		f.unmap, f.writeSame, f.unmapZeroes, f.unmapSame, f.status = false, false, false, false, false
 	}
 	return ctx.Err()
 }

@@ -79,7 +79,8 @@ func planUnmap(cdb *[16]byte, t *task, lba, blocks, bs uint64) {
 
 // planZeroes zeroes by WRITE SAME(16) with one block of zeros, which every target
 // with that command takes (NDOB is ignored by older ones, which would then wait
-// for data that we do not send), or by a WRITE of zeros.
+// for data that we do not send), or by a WRITE of zeros. The target may unmap the
+// blocks where that leaves zeros and the request does not mind.
 func planZeroes(cdb *[16]byte, t *task, lba, blocks uint64, g *backends.Geometry, fua bool) {
 	bs := uint64(g.LogicalBlock)
 	t.write = true
@@ -88,7 +89,7 @@ func planZeroes(cdb *[16]byte, t *task, lba, blocks uint64, g *backends.Geometry
 		t.span = n * bs
 		t.own.AppendZeros(int(bs))
 		t.edtl, t.out = uint32(bs), t.own
-		scsi.WriteSame{Size: 16, LBA: lba, Blocks: uint32(n)}.Encode(cdb)
+		scsi.WriteSame{Size: 16, LBA: lba, Blocks: uint32(n), Unmap: g.UnmapSame && !t.req.NoUnmap}.Encode(cdb)
 		return
 	}
 	n := min(blocks, max(zeroBytes/bs, 1))

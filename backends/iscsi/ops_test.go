@@ -19,11 +19,13 @@ func TestCommands(t *testing.T) {
 	noWS.WriteSame, noWS.MaxBlocks = false, 4
 	noFUA := testGeometry
 	noFUA.FUA = false
+	thin := testGeometry
+	thin.UnmapSame = true
 	type sent struct {
 		op   scsi.Opcode
 		lba  uint64
 		n    uint32 // blocks, where the command has them
-		fua  bool
+		fua  bool   // of WRITE SAME: the UNMAP bit
 		edtl uint32
 	}
 	tests := []struct {
@@ -51,6 +53,8 @@ func TestCommands(t *testing.T) {
 			[]sent{{scsi.OpUnmap, 0, 24, false, 24}, {scsi.OpUnmap, 0, 24, false, 24}},
 		},
 		{"zeroes", testGeometry, backends.Request{Op: backends.WriteZeroes, Offset: 512, Length: 8192}, []sent{{scsi.OpWriteSame16, 1, 16, false, 512}}},
+		{"zeroes, thin", thin, backends.Request{Op: backends.WriteZeroes, Length: 8192}, []sent{{scsi.OpWriteSame16, 0, 16, true, 512}}},
+		{"zeroes, thin, no hole", thin, backends.Request{Op: backends.WriteZeroes, Length: 8192, NoUnmap: true}, []sent{{scsi.OpWriteSame16, 0, 16, false, 512}}},
 		{
 			"zeroes with FUA", testGeometry,
 			backends.Request{Op: backends.WriteZeroes, Length: 8192, FUA: true},
@@ -77,6 +81,7 @@ func TestCommands(t *testing.T) {
 						got.fua = cdb[1]&8 != 0
 					case 16:
 						got.lba, got.n = uint64(be(cdb[2:6]))<<32|uint64(be(cdb[6:10])), be(cdb[10:14])
+						got.fua = got.op == scsi.OpWriteSame16 && cdb[1]&8 != 0
 						if got.op == scsi.OpCompareAndWrite {
 							got.n = uint32(cdb[13])
 						}
