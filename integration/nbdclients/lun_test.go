@@ -20,17 +20,7 @@ func TestScriptsOnLUN(t *testing.T) {
 		Targets: []tgtd.Target{{Name: "iqn.2026-11.test:nbdclients", LUNs: []tgtd.LUN{{SizeBytes: 64 << 20}}}},
 	})
 	b := &bed{Gate: gate.New(t, gate.Config{Targets: []gate.Target{{Portals: s.Portals()}}})}
-	if !gate.Poll(time.Minute, func() bool {
-		up := 0
-		for _, p := range b.Paths(t) {
-			if p.Health == "up" {
-				up++
-			}
-		}
-		return up == 4 // two portals from two adapters
-	}) {
-		t.Fatalf("not all paths are up: %+v", b.Paths(t))
-	}
+	b.WaitUp(t, 4, time.Minute) // two portals from two adapters
 	if out, err := b.nbdsh(t, "lun/no_trim.py", "root").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,10 @@ func newBed(t *testing.T, nbd string, names ...string) *bed {
 		disks = append(disks, fmt.Sprintf(`{name: %s, file: %q, size: 64MiB}`, name, b.file(name)))
 	}
 	b.Gate = gate.New(t, gate.Config{Disks: disks, NBD: nbd})
+	// GO waits for a disk that the gateway has yet to open; INFO says that there is none.
+	b.WaitDisks(t, time.Minute, func(list []gate.Disk) bool {
+		return len(list) == len(disks) && !slices.ContainsFunc(list, func(d gate.Disk) bool { return !d.Available })
+	})
 	return b
 }
 
