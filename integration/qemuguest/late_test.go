@@ -18,16 +18,20 @@ import (
 	"pathgate/integration/proxy"
 )
 
-// storage has QEMU's storage daemon open a node as a guest's QEMU does, and gives a
-// client of what it makes of it.
+// storage has QEMU's storage daemon open a node as a guest's QEMU does, with an object
+// that it needs unless that is "", and gives a client of what it makes of it.
 func storage(t *testing.T, object, blockdev, nodeName string) *nbdclient.Client {
 	t.Helper()
 	socket := filepath.Join(shortDir(t), "nbd")
 	var out bytes.Buffer
-	cmd := exec.Command("qemu-storage-daemon",
-		"--object", object, "--blockdev", blockdev,
-		"--nbd-server", "addr.type=unix,addr.path="+socket,
-		"--export", "type=nbd,id=e,node-name="+nodeName+",name=disk,writable=on")
+	args := []string{
+		"--blockdev", blockdev, "--nbd-server", "addr.type=unix,addr.path=" + socket,
+		"--export", "type=nbd,id=e,node-name=" + nodeName + ",name=disk,writable=on",
+	}
+	if object != "" {
+		args = append([]string{"--object", object}, args...)
+	}
+	cmd := exec.Command("qemu-storage-daemon", args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -70,16 +74,7 @@ func TestH04QEMU(t *testing.T) {
 	b := newBed(t, options{front: true, Config: gate.Config{Disks: []string{`{name: root, file: "` + file + `", size: 2MiB}`}}})
 	object, blockdev := node(t, b.attach(t, "iscsi"))
 	c := storage(t, object, blockdev, "pathgate-lun0")
-	write := func(what string) error {
-		var all errgroup
-		for i := range int64(writes) {
-			all.run(func() error {
-				_, err := c.WriteAt(bytes.Repeat([]byte(what), size/writes/len(what)), i*size/writes)
-				return err
-			})
-		}
-		return all.wait()
-	}
+	write := func(what string) error { return fill(c, what, size, writes) }
 
 	b.front.MustSet(proxy.Fault{Kind: proxy.Hold, Dir: proxy.ToTarget, Conn: 1})
 	wrote := make(chan error, 1)
@@ -111,6 +106,18 @@ func TestH04QEMU(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("the disk has other data: %v, %d older ones", err, bytes.Count(got, []byte("older---")))
 	}
+}
+
+// fill writes what all over a disk, by so many requests at once.
+func fill(c *nbdclient.Client, what string, size, writes int64) error {
+	var all errgroup
+	for i := range writes {
+		all.run(func() error {
+			_, err := c.WriteAt(bytes.Repeat([]byte(what), int(size/writes)/len(what)), i*size/writes)
+			return err
+		})
+	}
+	return all.wait()
 }
 
 // errgroup runs functions at once.
