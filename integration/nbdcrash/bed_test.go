@@ -7,7 +7,9 @@ package nbdcrash
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"pathgate/gateway/iscsi"
 	"pathgate/gateway/scsi"
 	"pathgate/integration/gate"
+	"pathgate/integration/internal/port"
 	"pathgate/integration/proxy"
 	wire "pathgate/internal/iscsi"
 )
@@ -36,7 +39,8 @@ func TestMain(m *testing.M) { os.Exit(gate.Main(m)) }
 type bed struct {
 	*gate.Gate
 	disk    *recorder
-	proxies [2]*proxy.Proxy
+	proxies [2]*proxy.Proxy // one before each portal
+	port    uint16          // of the NBD server
 }
 
 // newBed starts a bed. The disk answers some requests late, out of order, as seed says.
@@ -54,13 +58,35 @@ func newBed(t *testing.T, seed uint64) *bed {
 		b.proxies[i] = proxy.MustNew(t, proxy.Options{Target: portal, Protocol: proxy.ISCSI, Seed: 1})
 		target.Portals = append(target.Portals, b.proxies[i].Addr())
 	}
-	b.Gate = gate.New(t, gate.Config{
+	b.start(t, gate.Config{
 		Targets: []gate.Target{target},
 		Rules:   []string{`{id: "*", all-paths-down: queue}`}, // its cache is what the target says
 		Disks:   []string{`{name: root, lun: "vmhba0:0:0"}`},
 	})
 	b.settle(t)
 	return b
+}
+
+// start starts the gateway, with a TCP listener for guests. Another process may take its
+// port first: then others are tried.
+func (b *bed) start(t *testing.T, c gate.Config) {
+	t.Helper()
+	for range 5 {
+		a, err := port.Free(netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.TCP = `"` + a.String() + `"`
+		b.port = a.Port()
+		b.Gate = gate.Make(t, c)
+		if err = b.Start(); err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "address already in use") {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no free port")
 }
 
 // settle waits until all four paths are used and nothing is left of any fault.
@@ -86,16 +112,14 @@ func (s source) Open(p *iscsi.Peer, name string) (iscsi.Handle, error) {
 	return iscsi.Handle{Target: s.target, Port: p.PortalGroupTag}, nil
 }
 
-// serve shows d as LUN 0 of a target with two portals, until the test ends.
+// serve shows d as LUN 0 of a target with two portals of one group, until the test ends.
 func serve(t *testing.T, d backends.Device) (portals [2]string) {
 	t.Helper()
 	unit, err := scsi.NewUnit(scsi.UnitConfig{Device: d, UUID: [16]byte{6, 6, 6}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := scsi.NewTarget(scsi.TargetConfig{Name: iqn, Ports: []scsi.Port{
-		{Relative: 1, PortalGroupTag: 1, Group: 1}, {Relative: 2, PortalGroupTag: 2, Group: 1},
-	}})
+	target, err := scsi.NewTarget(scsi.TargetConfig{Name: iqn, Ports: []scsi.Port{{Relative: 1, PortalGroupTag: 1, Group: 1}}})
 	if err == nil {
 		err = target.Add(0, scsi.Mapping{Unit: unit})
 	}
@@ -123,7 +147,7 @@ func serve(t *testing.T, d backends.Device) (portals [2]string) {
 		}
 		portals[i] = ln.Addr().String()
 		serving.Go(func() {
-			if err := srv.Serve(ctx, ln, iscsi.Portal{GroupTag: uint16(i + 1)}); err != nil {
+			if err := srv.Serve(ctx, ln, iscsi.Portal{GroupTag: 1}); err != nil {
 				t.Error(err)
 			}
 		})

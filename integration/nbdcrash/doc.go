@@ -17,6 +17,6 @@
 //
 // # Controls
 //
-// Some images are wrong on purpose: one write is left out of the record, or a flush that
-// the guest waited for. The check has to find each.
+// Some images are wrong on purpose: one write is left out of the record, or all that was
+// written since a flush that the guest waited for. The check has to find each.
 package nbdcrash

@@ -160,7 +160,7 @@ func (e *entry) apply(disk []byte) { e.applyPart(disk, 0, e.length) }
 // applyPart carries out bytes [from, to) of it.
 func (e *entry) applyPart(disk []byte, from, to uint64) {
 	switch at := disk[e.off : e.off+e.length]; {
-	case e.op == backends.Flush:
+	case e.length == 0: // a flush
 	case e.data == nil:
 		clear(at[from:to])
 	default:

@@ -130,9 +130,7 @@ func (w *work) remove(f string) {
 // script is what the guest runs on a device. It asks for leave before and after each step.
 func (w *work) script(device string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `set -e
-ask() { echo "ask $1."; read -r leave; }
-mkfs.ext4 -q -b 4096 -N 256 -O metadata_csum -E lazy_itable_init=0,lazy_journal_init=0 %[1]s
+	fmt.Fprintf(&b, `mkfs.ext4 -q -b 4096 -N 256 -O metadata_csum -E lazy_itable_init=0,lazy_journal_init=0 %[1]s
 mount -t ext4 -o discard %[1]s /mnt
 cd /mnt
 sync
@@ -143,6 +141,17 @@ ask made
 	}
 	b.WriteString("cd /\numount /mnt\nsync\nask done\n")
 	return b.String()
+}
+
+// unearned lists the steps that were told to be durable with no flush, or write with FUA,
+// in the record since their begin: each changes the file system, so each needs one.
+func (w *work) unearned(l record) (list []int) {
+	for i, s := range w.steps {
+		if l.lastFlush(s.to) <= s.from {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 // expected tells in which states each file may be that a crash at m has left.
