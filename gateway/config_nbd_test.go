@@ -211,6 +211,13 @@ func TestVerifyClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	long := func(n int) (c tls.Certificate) {
+		c = ca.Client("a")
+		for len(c.Certificate) < n {
+			c.Certificate = append(c.Certificate, ca.Server("b").Certificate...)
+		}
+		return c
+	}
 	for name, tt := range map[string]struct {
 		cert tls.Certificate
 		want bool
@@ -221,6 +228,8 @@ func TestVerifyClient(t *testing.T) {
 		"expired":       {ca.Issue(certs.Spec{Name: "a", Client: true, NotAfter: time.Now().Add(-time.Minute)}), false},
 		"not yet valid": {ca.Issue(certs.Spec{Name: "a", Client: true, NotBefore: time.Now().Add(time.Minute)}), false},
 		"of a client":   {ca.Forge("a"), false},
+		"a long chain":  {long(10), true},
+		"too long":      {long(11), false}, // P15: each may be a signature to check
 	} {
 		var state tls.ConnectionState
 		for _, der := range tt.cert.Certificate {

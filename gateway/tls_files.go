@@ -80,13 +80,20 @@ func (l *NBDListener) load() (*tls.Config, error) {
 	return cfg, nil
 }
 
+// maxClientChain bounds what a client shows: each certificate may be one more signature to
+// check, with a key as long as the client likes.
+const maxClientChain = 10
+
 // verifyClient checks the certificate of a client as crypto/tls does with ClientCAs. Those
 // would also be told to the client, and GnuTLS 3.7 finds no RSA certificate of its own
 // for them in TLS 1.3, where RSA-PSS is all that is asked for; without it shows what it has.
 func verifyClient(pool *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
-		if len(state.PeerCertificates) == 0 {
+		switch n := len(state.PeerCertificates); {
+		case n == 0:
 			return errors.New("the client has shown no certificate")
+		case n > maxClientChain:
+			return fmt.Errorf("the client has shown %d certificates, more than %d", n, maxClientChain)
 		}
 		opts := x509.VerifyOptions{
 			Roots: pool, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
