@@ -38,7 +38,7 @@ func rows() (ids []string) {
 	numbered("H", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15)
 	numbered("4.", upTo(1, 13)...)
 	numbered("5.", upTo(1, 30)...)
-	numbered("6.", upTo(1, 4)...)
+	numbered("6.", upTo(1, 6)...)
 	return ids
 }
 
