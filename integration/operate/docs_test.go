@@ -22,7 +22,8 @@ import (
 // TestDocsCommands gives every command that a file of docs/ shows to one gateway, in its
 // order. Those of docs/alua.md need port groups, and are given in integration/alua. A
 // reservation is taken from another gateway in integration/reserve; here there is none.
-// Targets are started in integration/demo.
+// Targets are started in integration/demo, and devices of Linux are made in
+// integration/nbdhosts.
 func TestDocsCommands(t *testing.T) {
 	files, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -35,11 +36,15 @@ func TestDocsCommands(t *testing.T) {
 	b := newBed(t, gate.Config{ISCSI: fmt.Sprintf("{listen: [%q]}", portal.String()), Rules: []string{`{id: "*", all-paths-down: queue, cache: protected, reservation: {mode: exclusive-all-registrants, key: 0x70001}}`}})
 	n := 0
 	for _, f := range files {
-		if filepath.Base(f) == "alua.md" {
+		switch filepath.Base(f) {
+		case "alua.md":
+			continue
+		case "resize.md":
+			n += resizes(t, f)
 			continue
 		}
 		for _, args := range commands(t, f) {
-			if args[0] == "target" {
+			if args[0] == "target" || args[0] == "detach" || slices.Contains(args, "--nbd-device") {
 				continue
 			}
 			n++
@@ -62,6 +67,27 @@ func TestDocsCommands(t *testing.T) {
 	if n < 30 {
 		t.Errorf("%d commands were found", n)
 	}
+}
+
+// resizes gives the commands of a file to a gateway with a disk in a file, a thousandth
+// as large as there.
+func resizes(t *testing.T, file string) int {
+	t.Helper()
+	disk := fmt.Sprintf("{name: root, file: %q, size: 10MiB, max-size: 40MiB}", filepath.Join(t.TempDir(), "root"))
+	g := gate.New(t, gate.Config{Disks: []string{disk}})
+	g.WaitDisks(t, settle, func(list []gate.Disk) bool { return len(list) == 1 && list[0].Available })
+	list := commands(t, file)
+	for _, args := range list {
+		if slices.Contains(args, "-f") {
+			follow(t, g, args)
+			continue
+		}
+		for i := range args {
+			args[i] = strings.Replace(args[i], "GiB", "MiB", 1)
+		}
+		g.MustCLI(t, args...)
+	}
+	return len(list)
 }
 
 // follow gives a gateway a command that goes on until it is ended, and ends it once it
