@@ -60,6 +60,21 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// firstConfig is the first configuration of a page, which is one as it stands.
+func firstConfig(t *testing.T, text string) *gateway.Config {
+	t.Helper()
+	_, rest, _ := strings.Cut(text, "```yaml\n")
+	block, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("there is no configuration")
+	}
+	c, err := gateway.Parse("the page", []byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // asConfig adds to an example of some keys what every configuration with LUNs has.
 func asConfig(block string) string {
 	for key, text := range map[string]string{
